@@ -1,0 +1,1 @@
+"""From raw scenes to batches: scenes, splits, windows, Arrow tables, missing patterns."""

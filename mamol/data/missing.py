@@ -1,0 +1,158 @@
+"""Which modalities of which samples are missing: a pure function of the split, the rate, the type and a seed."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mamol.errors import MamolError
+
+Mask = NDArray[np.bool_]
+
+
+def incomplete_patterns(modalities: int) -> Mask:
+    """All 2^M - 2 patterns that miss something but not everything, as (2^M - 2, M) bool."""
+    rows = [p for p in product((True, False), repeat=modalities) if any(p) and not all(p)]
+    return np.array(rows, bool).reshape(-1, modalities)
+
+
+def pattern_name(present: Sequence[bool] | Mask, modalities: Sequence[str]) -> str:
+    """The present modalities joined by +, as in ``hsi+lidar``."""
+    return "+".join(name for name, there in zip(modalities, present, strict=True) if there)
+
+
+def _generator(*key: object) -> np.random.Generator:
+    digest = hashlib.sha256("|".join(map(str, key)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def _count(rate: float, samples: int) -> int:
+    """``rate · samples`` to the nearest whole number, halves up (0.7 · 10 is 7 although 0.7 is not exact)."""
+    return int(np.floor(rate * samples + 0.5))
+
+
+def draw(
+    samples: int, modalities: Sequence[str], *, ratio: float, kind: str, seed: int, fingerprint: str, epoch: int = 0
+) -> Mask:
+    """Which modalities each sample has, at a missing rate η.
+
+    Exactly ``η·N`` samples are incomplete. ``both`` and ``all`` spread them evenly (±1) over every incomplete,
+    non-empty pattern: η/2 each for two modalities (the paper's setting). A modality name lets that one go missing,
+    ``a+b`` lets those go missing together.
+
+    Args:
+        samples: N.
+        modalities: Names in the table's order.
+        ratio: η, share of incomplete samples, 0 to 1.
+        kind: ``both``, ``all``, a modality, or several joined by +.
+        seed: Named seed of the run.
+        fingerprint: Of the split, so that every split and table has its own draw.
+        epoch: Another draw for each epoch, where patterns are drawn anew.
+
+    Returns:
+        (N, M) bool, True where present; every row has at least one True.
+
+    Raises:
+        MamolError: Unknown modality, or a type that would leave nothing.
+    """
+    patterns = _patterns_of(kind, modalities)
+    mask = np.ones((samples, len(modalities)), bool)
+    count = _count(ratio, samples) if len(patterns) else 0
+    rng = _generator("missing", fingerprint, kind, ratio, seed, epoch)
+    chosen = rng.permutation(samples)[:count]
+    mask[chosen] = rng.permutation(patterns)[np.arange(count) % max(len(patterns), 1)]
+    return mask
+
+
+def _patterns_of(kind: str, modalities: Sequence[str]) -> Mask:
+    if kind in ("both", "all"):
+        return incomplete_patterns(len(modalities))
+    gone = kind.split("+")
+    unknown = [name for name in gone if name not in modalities]
+    if unknown:
+        raise MamolError(
+            f"missing type {kind}: the table has no modality {', '.join(unknown)}; "
+            f"allowed are {', '.join(modalities)}, several joined by +, both or all"
+        )
+    if set(gone) == set(modalities):
+        raise MamolError(
+            f"missing type {kind}: nothing would be left; at least one of {', '.join(modalities)} must stay"
+        )
+    return np.array([[name not in gone for name in modalities]], bool)
+
+
+def draw_availability(
+    samples: int, rates: Mapping[str, float], modalities: Sequence[str], *, reading: str, seed: int, fingerprint: str
+) -> Mask:
+    """Which modalities each sample has, at given rates per modality (the paper's Table 3).
+
+    Modality i is missing in exactly ``(1 - rate_i)·N`` samples, and no sample misses everything.
+
+    Args:
+        samples: N.
+        rates: Modality to share of samples that have it; modalities left out are always there.
+        modalities: Names in the table's order.
+        reading: ``independent``: each modality goes missing on its own, so samples can miss several;
+            ``overall``: no sample misses more than one, as the paper's "75 % overall" requires.
+        seed: Named seed of the run.
+        fingerprint: Of the split.
+
+    Returns:
+        (N, M) bool, True where present.
+
+    Raises:
+        MamolError: Unknown modality, or rates that cannot hold together.
+    """
+    unknown = sorted(rates.keys() - set(modalities))
+    if unknown:
+        raise MamolError(
+            f"availability: the table has no modality {', '.join(unknown)}; it has {', '.join(modalities)}"
+        )
+    gone = [_count(1 - rates.get(name, 1.0), samples) for name in modalities]
+    most = samples if reading == "overall" else samples * (len(modalities) - 1)
+    if sum(gone) > most:
+        raise MamolError(
+            f"availability={dict(rates)} ({reading}): {sum(gone)} modalities would be missing in {samples} samples, "
+            f"at most {most} can be; raise a rate"
+        )
+    rng = _generator("availability", fingerprint, sorted(rates.items()), reading, seed)
+    mask = np.ones((samples, len(modalities)), bool)
+    if reading == "overall":
+        mask[rng.permutation(samples)[: sum(gone)], np.repeat(np.arange(len(modalities)), gone)] = False
+        return mask
+    for i, count in enumerate(gone):
+        mask[rng.permutation(samples)[:count], i] = False
+    return _leave_one(mask, rng)
+
+
+def _leave_one(mask: Mask, rng: np.random.Generator) -> Mask:
+    """Moves a missing modality from each empty sample to one that can spare it; the counts stay."""
+    for empty in np.flatnonzero(~mask.any(1)):
+        for i in rng.permutation(mask.shape[1]):
+            spare = np.flatnonzero(mask[:, i] & (mask.sum(1) >= 2))
+            if len(spare):
+                mask[rng.choice(spare), i] = False
+                mask[empty, i] = True
+                break
+    return mask
+
+
+def realised(mask: Mask, modalities: Sequence[str]) -> dict[str, Any]:
+    """What a mask came to, for printing and ``metrics.json``.
+
+    Returns:
+        ``n``, ``incomplete_percent``, ``patterns`` (name to count, most complete first) and
+        ``available_percent`` (modality to percent).
+    """
+    rows, counts = np.unique(mask, axis=0, return_counts=True)
+    order = np.lexsort((*(~rows).T[::-1], -rows.sum(1)))
+    n = max(len(mask), 1)
+    return {
+        "n": len(mask),
+        "incomplete_percent": round(100 * float((~mask.all(1)).sum()) / n, 4),
+        "patterns": {pattern_name(rows[i], modalities): int(counts[i]) for i in order},
+        "available_percent": {name: round(100 * float(mask[:, i].sum()) / n, 4) for i, name in enumerate(modalities)},
+    }

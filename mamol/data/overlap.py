@@ -1,0 +1,66 @@
+"""How much of the test split the training split has already seen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from mamol.data.splits import Pixels
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Overlap of test with train.
+
+    Attributes:
+        identical_pixels: Test pixels that are training pixels.
+        identical_percent: The same, in percent of the test pixels.
+        shared_window_percent: Percent of the test windows that share at least a pixel with a training window; None for
+            a pre-cut release, which does not say where samples lie.
+        same_class_window_percent: Percent that share a pixel with a training window of their own class.
+    """
+
+    identical_pixels: int
+    identical_percent: float
+    shared_window_percent: float | None
+    same_class_window_percent: float | None
+
+
+def measure(train: Pixels, test: Pixels, patch_size: int, *, positions_known: bool = True) -> Overlap:
+    """Measures the overlap.
+
+    Two windows of side P share a pixel exactly if their centres are less than P apart in rows and in columns: if the
+    Chebyshev distance is below P.
+
+    Args:
+        train: Training pixels.
+        test: Test pixels.
+        patch_size: P.
+        positions_known: False for a pre-cut release.
+    """
+    if not len(test):
+        return Overlap(0, 0.0, 0.0, 0.0)
+    train_at, test_at = (np.column_stack([each.rows, each.cols]) for each in (train, test))
+    distance = _distance(train_at, test_at)
+    identical = int((distance == 0).sum())
+    if not positions_known:
+        return Overlap(identical, _percent(identical, len(test)), None, None)
+    own = np.full(len(test), np.inf)
+    for label in np.unique(test.labels):
+        mine = test.labels == label
+        own[mine] = _distance(train_at[train.labels == label], test_at[mine])
+    return Overlap(
+        identical_pixels=identical,
+        identical_percent=_percent(identical, len(test)),
+        shared_window_percent=_percent(int((distance < patch_size).sum()), len(test)),
+        same_class_window_percent=_percent(int((own < patch_size).sum()), len(test)),
+    )
+
+
+def _distance(train_at: np.ndarray, test_at: np.ndarray) -> np.ndarray:
+    """Chebyshev distance of each test pixel to the nearest training pixel; infinite if there is none."""
+    return cKDTree(train_at).query(test_at, p=np.inf)[0] if len(train_at) else np.full(len(test_at), np.inf)
+
+
+def _percent(part: int, whole: int) -> float:
+    return round(100 * part / whole, 2)

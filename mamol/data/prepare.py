@@ -1,0 +1,206 @@
+"""From a raw scene to tables: load, split, measure the overlap, write, report."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mamol.data import splits
+from mamol.data.facts import facts_of
+from mamol.data.overlap import Overlap, measure
+from mamol.data.patches import Cutter
+from mamol.data.scenes import Scene, load_scene
+from mamol.data.splits import Pixels, Split
+from mamol.data.tableinfo import FORMAT_VERSION, LAYOUTS, TableInfo
+from mamol.data.writing import check_folder, check_size, write_tables
+from mamol.errors import MamolError
+
+LOGGER = logging.getLogger(__name__)
+DEFAULT_PATCH_SIZE = 14
+LARGEST_PATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asks for; the options of make_arrow.py.
+
+    Attributes:
+        dataset: Name in the registry; ``scene`` for a custom scene.
+        root: Folder of the raw files.
+        out: Folder of the tables.
+        scene_file: scene.json of a custom scene.
+        modalities: Which to take, in this order; None: the dataset's default.
+        protocol: How to split.
+        seed: Seed of the split.
+        patch_size: Side of the windows; None: 14, or what a pre-cut release has.
+        train_per_class: Training pixels per class; None: the protocol's default, here and below.
+        test_per_class: Test pixels per class.
+        val_per_class: Validation pixels per class.
+        layout: ``patches`` or ``scene``.
+    """
+
+    dataset: str
+    root: Path
+    out: Path
+    scene_file: Path | None = None
+    modalities: tuple[str, ...] | None = None
+    protocol: str = "disjoint"
+    seed: int = 0
+    patch_size: int | None = None
+    train_per_class: int | None = None
+    test_per_class: int | None = None
+    val_per_class: int | None = None
+    layout: str = "patches"
+
+    @property
+    def per_class(self) -> dict[str, int | None]:
+        """Split -> pixels per class that the user named."""
+        return {"train": self.train_per_class, "val": self.val_per_class, "test": self.test_per_class}
+
+
+def prepare(options: Options) -> str:
+    """Builds the tables of a scene.
+
+    Args:
+        options: What to build. Everything is checked before anything is written.
+
+    Returns:
+        A report for the user: counts, shortfalls, overlap, sizes, files and the next command.
+
+    Raises:
+        MamolError: If an option is wrong, the raw files are, or the tables cannot be had.
+    """
+    _check(options)
+    scene = load_scene(options.dataset, options.root, modalities=options.modalities, scene_file=options.scene_file)
+    patch_size = _patch_size(options, scene)
+    assert scene.maps is not None  # load_scene refuses a scene without labels
+    split = splits.draw(options.protocol, scene.maps, options.per_class, seed=options.seed, patch_size=patch_size)
+    samples = sum(len(pixels) for pixels in split.pixels.values())
+    if options.layout == "patches":
+        check_size(scene.channels, patch_size, samples)
+    positions_known = scene.window_size is None
+    overlap = measure(split.pixels["train"], split.pixels["test"], patch_size, positions_known=positions_known)
+    info = _info(options, scene, split, overlap, patch_size)
+    try:
+        files = write_tables(options.out, info, scene, split.pixels)
+    except OSError as error:
+        raise MamolError(
+            f"out {options.out}: cannot be written ({error}); free space or give another folder"
+        ) from error
+    return _report(options, info, overlap, files)
+
+
+def _check(options: Options) -> None:
+    facts_of(options.dataset)
+    if options.layout not in LAYOUTS:
+        raise MamolError(f"layout {options.layout!r} is unknown; known: {', '.join(LAYOUTS)}")
+    size = options.patch_size
+    if size is not None and not 1 <= size <= LARGEST_PATCH_SIZE:
+        raise MamolError(f"patch-size {size}: expected 1 to {LARGEST_PATCH_SIZE}")
+    splits.check_request(options.protocol, options.per_class, options.seed)
+    check_folder(options.out)
+
+
+def _patch_size(options: Options, scene: Scene) -> int:
+    if scene.window_size is None:
+        return options.patch_size or DEFAULT_PATCH_SIZE
+    where = f"{options.root} is a pre-cut release, whose samples have no place in a scene"
+    if options.layout == "scene":
+        raise MamolError(f"layout scene: {where}; use --layout patches")
+    if options.protocol == "blocks":
+        raise MamolError(f"protocol blocks: {where}; use --protocol disjoint")
+    if options.patch_size not in (None, scene.window_size):
+        LOGGER.warning("patch-size %d is ignored: the release has windows of %d", options.patch_size, scene.window_size)
+    return scene.window_size
+
+
+def _info(options: Options, scene: Scene, split: Split, overlap: Overlap, patch_size: int) -> TableInfo:
+    statistics = {name: _mean_and_std(scene.cutter(name, patch_size), split.pixels["train"]) for name in scene.rasters}
+    return TableInfo(
+        format_version=FORMAT_VERSION,
+        dataset=facts_of(options.dataset).name,
+        scene=scene.name,
+        note=scene.facts.note,
+        modalities=scene.channels,
+        classes=scene.classes,
+        patch_size=patch_size,
+        layout=options.layout,
+        protocol=options.protocol,
+        seed=options.seed,
+        split="",
+        counts={name: _counts(pixels, scene.classes) for name, pixels in split.pixels.items()},
+        shortfall={
+            name: {scene.classes[index]: number for index, number in lacking.items()}
+            for name, lacking in split.shortfall.items()
+        },
+        mean={name: mean for name, (mean, _) in statistics.items()},
+        std={name: std for name, (_, std) in statistics.items()},
+        sources=scene.sources,
+        overlap=asdict(overlap),
+        scene_shape=(scene.height, scene.width),
+        output="",
+    )
+
+
+def _counts(pixels: Pixels, classes: tuple[str, ...]) -> dict[str, int]:
+    numbers = np.bincount(pixels.labels, minlength=len(classes))
+    return {name: int(number) for name, number in zip(classes, numbers, strict=True)}
+
+
+def _mean_and_std(cutter: Cutter, train: Pixels) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per band of the training pixels; 1 instead of the deviation of a constant band."""
+    values = cutter.centres(train.rows, train.cols).astype(np.float64)
+    mean, std = values.mean(axis=0), values.std(axis=0)
+    constant = std <= 1e-9 * np.abs(mean)
+    return mean.tolist(), np.where(constant, 1.0, std).tolist()
+
+
+def _report(options: Options, info: TableInfo, overlap: Overlap, files: list[Path]) -> str:
+    bands = ", ".join(f"{name} {count}" for name, count in info.modalities.items())
+    lines = [
+        f"{info.scene}: {info.scene_shape[0]} x {info.scene_shape[1]}, bands: {bands}, windows of {info.patch_size}",
+        f"protocol {info.protocol}, seed {info.seed}, layout {info.layout}",
+        *([f"note: {info.note}"] if info.note else []),
+        "",
+        *_count_table(info.counts, info.classes),
+        "",
+        *_shortfall_lines(info.shortfall),
+        *_overlap_lines(info.protocol, overlap),
+        *(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)" for path in files),
+    ]
+    config = facts_of(options.dataset).configs.get(len(info.modalities), "remote")
+    return "\n".join([*lines, f"next: python run.py with {config} data_root={options.out}"])
+
+
+def _count_table(counts: Mapping[str, Mapping[str, int]], classes: tuple[str, ...]) -> list[str]:
+    width = max(len(name) for name in (*classes, "class"))
+    totals = [sum(counts[split].values()) for split in splits.SPLITS]
+    rows = [("class", splits.SPLITS), *((name, [counts[s][name] for s in splits.SPLITS]) for name in classes)]
+    return [
+        f"{name:<{width}}" + "".join(f"{value:>9}" for value in values) for name, values in [*rows, ("total", totals)]
+    ]
+
+
+def _shortfall_lines(shortfall: Mapping[str, Mapping[str, int]]) -> list[str]:
+    return [
+        f"shortfall: {split} has fewer pixels than asked for: "
+        + ", ".join(f"{name} {number} fewer" for name, number in classes.items())
+        for split, classes in shortfall.items()
+    ]
+
+
+def _overlap_lines(protocol: str, overlap: Overlap) -> list[str]:
+    identical = f"{overlap.identical_pixels} test pixels ({overlap.identical_percent} %) are training pixels"
+    if overlap.shared_window_percent is None:
+        windows = "whether windows share pixels cannot be told from a pre-cut release"
+    else:
+        windows = (
+            f"{overlap.shared_window_percent} % of the test windows share pixels with a training window, "
+            f"{overlap.same_class_window_percent} % with one of their own class"
+        )
+    lines = [f"overlap: {identical}; {windows}"]
+    if protocol == "paper":
+        lines.append(f"warning: protocol paper leaks: {identical}; use disjoint, official or blocks for honest figures")
+    return lines

@@ -1,0 +1,79 @@
+"""scene.json: the user's own entry of facts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mamol.data.facts import ArrayFile, Candidates, SceneFacts
+from mamol.data.modalities import canonical_all
+from mamol.errors import MamolError
+
+KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "note")
+
+
+def read_scene_json(path: Path) -> SceneFacts:
+    """The facts that a scene.json states.
+
+    Args:
+        path: The file: ``{"name": …, "modalities": {name: {"file": …, "variable": …}, …}, "labels": {…},
+            "train_labels": {…}, "test_labels": {…}, "classes": […], "note": …}``. Only ``modalities`` must be there,
+            and ``labels`` or the official maps to build tables; files are relative to the root of the scene.
+
+    Raises:
+        MamolError: If it is not such a file.
+    """
+    content = _content(path)
+    modalities = content.get("modalities")
+    if not isinstance(modalities, dict) or not modalities:
+        raise MamolError(f'{path}: modalities is {modalities!r}; expected {{"hsi": {{"file": "HSI.mat"}}, …}}')
+    classes = content.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(name, str) and name for name in classes):
+        raise MamolError(f"{path}: classes is {classes!r}; expected a list of names in label order")
+    if len(set(classes)) < len(classes):
+        raise MamolError(f"{path}: classes has a name twice; give every class its own name")
+    names = canonical_all(modalities)
+    return SceneFacts(
+        name=_text(path, content, "name", path.parent.resolve().name),
+        modalities={
+            name: _place(path, f"modalities.{key}", modalities[key])
+            for name, key in zip(names, modalities, strict=True)
+        },
+        default_modalities=names,
+        labels=_place(path, "labels", content.get("labels")),
+        train_labels=_place(path, "train_labels", content.get("train_labels")),
+        test_labels=_place(path, "test_labels", content.get("test_labels")),
+        classes=tuple(classes),
+        note=_text(path, content, "note", ""),
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise MamolError(f"scene {path}: cannot be read ({error.strerror}); give the path of a scene.json") from error
+    except ValueError as error:
+        raise MamolError(f"{path}: not valid JSON ({error}); see docs/DATASETS.md for the format") from error
+    if not isinstance(content, dict):
+        raise MamolError(f"{path}: expected one JSON object; see docs/DATASETS.md for the format")
+    unknown = sorted(set(content) - set(KEYS))
+    if unknown:
+        raise MamolError(f"{path}: unknown key {', '.join(unknown)}; known are {', '.join(KEYS)}")
+    return content
+
+
+def _text(path: Path, content: dict[str, Any], key: str, default: str) -> str:
+    value = content.get(key, default)
+    if not isinstance(value, str):
+        raise MamolError(f"{path}: {key} is {value!r}; expected text")
+    return value
+
+
+def _place(path: Path, key: str, value: Any) -> Candidates:  # noqa: ANN401 - JSON from the user
+    if value is None:
+        return ()
+    file = value.get("file") if isinstance(value, dict) else None
+    variable = value.get("variable") if isinstance(value, dict) else None
+    if not isinstance(file, str) or not isinstance(variable, str | None) or set(value) - {"file", "variable"}:
+        raise MamolError(f'{path}: {key} is {value!r}; expected {{"file": "HSI.mat", "variable": "HSI"}}')
+    return (ArrayFile(file, variable),)

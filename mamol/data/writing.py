@@ -1,0 +1,143 @@
+"""Writes the tables of one output, all or none."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import track
+
+from mamol.data.patches import Cutter
+from mamol.data.scenes import Scene
+from mamol.data.splits import SPLITS, Pixels
+from mamol.data.tableinfo import SCENE, TableInfo, schema_of, tensor_type
+from mamol.errors import MamolError
+from mamol.files import replacing
+
+BATCH_BYTES = 32 * 2**20
+"""Size of a record batch, and so of the memory that writing takes."""
+LIMIT_BYTES = 4 * 10**9
+"""Size beyond which layout ``patches`` is refused."""
+
+
+def output_identity(info: TableInfo, pixels: Mapping[str, Pixels]) -> str:
+    """The sha256 by which files written together know each other: of the information and all pixels."""
+    content = json.loads(dataclasses.replace(info, split="", output="").to_json())
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for split in SPLITS:
+        for column in (pixels[split].rows, pixels[split].cols, pixels[split].labels):
+            digest.update(column.tobytes())
+    return digest.hexdigest()
+
+
+def bytes_as_patches(modalities: Mapping[str, int], patch_size: int, samples: int) -> int:
+    """Size of the windows of so many samples on disk."""
+    return sum(modalities.values()) * patch_size**2 * 4 * samples
+
+
+def check_size(modalities: Mapping[str, int], patch_size: int, samples: int) -> None:
+    """Refuses windows that would fill the disk.
+
+    Raises:
+        MamolError: If layout ``patches`` would take more than 4 GB.
+    """
+    size = bytes_as_patches(modalities, patch_size, samples)
+    if size > LIMIT_BYTES:
+        raise MamolError(
+            f"layout patches: the windows of {samples} samples would take {size / 1e9:.1f} GB, more than "
+            f"{LIMIT_BYTES / 1e9:.0f} GB; use --layout scene, which stores each raster once"
+        )
+
+
+def check_folder(out: Path) -> None:
+    """Refuses to write over something that is not a table of ours.
+
+    Raises:
+        MamolError: If ``out`` is a file, or one of the names is taken by another file.
+    """
+    if out.exists() and not out.is_dir():
+        raise MamolError(f"out {out}: is a file; give a folder")
+    for path in _paths(out):
+        if path.exists() and not _is_ours(path):
+            raise MamolError(f"out {out}: {path.name} is there and not a table of make_arrow.py; give another folder")
+
+
+def _paths(out: Path) -> list[Path]:
+    return [out / f"{name}.arrow" for name in (*SPLITS, SCENE)]
+
+
+def _is_ours(path: Path) -> bool:
+    # A damaged table, or one of another version, still says in its schema, at its beginning, whose it is.
+    with path.open("rb") as file:
+        return b'{"format_version"' in file.read(2**20)
+
+
+def write_tables(out: Path, info: TableInfo, scene: Scene, pixels: Mapping[str, Pixels]) -> list[Path]:
+    """Writes an output: all files under temporary names, then renamed one after the other.
+
+    Should that be interrupted between two renames, the files' ``output`` differ and the reader refuses them.
+
+    Args:
+        out: The folder; it is created.
+        info: The information, but for ``split`` and ``output``.
+        scene: The rasters.
+        pixels: Split -> pixels.
+
+    Returns:
+        The files.
+    """
+    info = dataclasses.replace(info, output=output_identity(info, pixels))
+    cutters = {name: scene.cutter(name, info.patch_size) for name in info.modalities}
+    jobs = {split: _split_batches(dataclasses.replace(info, split=split), cutters, pixels[split]) for split in SPLITS}
+    if info.layout == "scene":
+        jobs[SCENE] = _scene_batches(dataclasses.replace(info, split=SCENE), scene)
+    with ExitStack() as finished:
+        for name, batches in jobs.items():
+            temporary = finished.enter_context(replacing(out / f"{name}.arrow"))
+            schema = schema_of(dataclasses.replace(info, split=name))
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+                for batch in _progress(batches, name):
+                    writer.write_batch(batch)
+    if info.layout == "patches":
+        (out / f"{SCENE}.arrow").unlink(missing_ok=True)
+    return [out / f"{name}.arrow" for name in jobs]
+
+
+def _split_batches(info: TableInfo, cutters: Mapping[str, Cutter], pixels: Pixels) -> Iterator[pa.RecordBatch]:
+    schema = schema_of(info)
+    stored = cutters if info.layout == "patches" else {}
+    per_sample = bytes_as_patches(info.modalities, info.patch_size, 1) if stored else 16
+    for part in _slices(len(pixels), per_sample):
+        rows, cols = pixels.rows[part], pixels.cols[part]
+        columns = [_tensor_column(cutter.cut(rows, cols)) for cutter in stored.values()]
+        columns += [pa.array(pixels.labels[part]), pa.array(rows), pa.array(cols)]
+        yield pa.record_batch(columns, schema=schema)
+
+
+def _scene_batches(info: TableInfo, scene: Scene) -> Iterator[pa.RecordBatch]:
+    schema = schema_of(info)
+    height, width = info.scene_shape
+    for part in _slices(height, width * sum(info.modalities.values()) * 4):
+        rows = [np.ascontiguousarray(scene.rasters[name][part], dtype=np.float32) for name in info.modalities]
+        yield pa.record_batch([_tensor_column(each) for each in rows], schema=schema)
+
+
+def _progress(batches: Iterator[pa.RecordBatch], name: str) -> Iterable[pa.RecordBatch]:
+    console = Console(stderr=True)
+    return track(batches, f"writing {name}", console=console, transient=True, disable=not console.is_terminal)
+
+
+def _slices(length: int, item_bytes: int) -> Iterator[slice]:
+    step = max(1, BATCH_BYTES // item_bytes)
+    return (slice(start, min(start + step, length)) for start in range(0, length, step))
+
+
+def _tensor_column(array: np.ndarray) -> pa.Array:
+    # By way of the storage: from_numpy_ndarray guesses an order of axes from the strides, wrongly where one is 1 long.
+    storage = pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array[0].size)
+    return pa.ExtensionArray.from_storage(tensor_type(array.shape[1:]), storage)

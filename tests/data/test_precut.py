@@ -1,0 +1,94 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mamol.data.scenes import load_scene
+from mamol.errors import MamolError
+
+Write = Callable[..., Path]
+SAMPLES = 6
+
+
+@pytest.fixture
+def spectra() -> np.ndarray:
+    return np.random.default_rng(0).random((SAMPLES, 144))
+
+
+@pytest.fixture
+def windows() -> np.ndarray:
+    return np.random.default_rng(1).random((SAMPLES, 21, 7, 7))
+
+
+@pytest.fixture
+def mdl_rs(tmp_path: Path, spectra: np.ndarray, windows: np.ndarray, write_mat: Write) -> Path:
+    write_mat(tmp_path / "HSI_TrSet.mat", HSI_TrSet=spectra)
+    write_mat(tmp_path / "LiDAR_TrSet.mat", LiDAR_TrSet=windows.reshape(SAMPLES, -1))
+    write_mat(tmp_path / "TrLabel.mat", TrLabel=np.array([[1, 1, 2, 2, 3, 3]]).T)
+    return tmp_path
+
+
+def test_vectors_and_flat_windows(mdl_rs: Path, spectra: np.ndarray, windows: np.ndarray) -> None:
+    scene = load_scene("houston2013", mdl_rs)
+    assert (scene.height, scene.width, scene.window_size) == (SAMPLES, 1, 7)
+    assert scene.channels == {"hsi": 144, "lidar": 21}
+    samples, zeros = np.array([4, 0]), np.zeros(2, int)
+    np.testing.assert_array_equal(scene.cutter("lidar", 7).cut(samples, zeros), windows[samples].astype(np.float32))
+    hsi = scene.cutter("hsi", 7).cut(samples, zeros)
+    assert hsi.shape == (2, 144, 7, 7)
+    np.testing.assert_array_equal(hsi, np.tile(spectra[samples, :, None, None].astype(np.float32), (1, 1, 7, 7)))
+    np.testing.assert_array_equal(scene.cutter("lidar", 7).centres(samples, zeros), windows[samples, :, 3, 3])
+    assert scene.train_labels is None
+
+
+def test_test_samples_follow_where_all_are_there(
+    mdl_rs: Path, spectra: np.ndarray, windows: np.ndarray, write_mat: Write
+) -> None:
+    write_mat(mdl_rs / "HSI_TeSet.mat", HSI_TeSet=spectra[:2] + 1)
+    write_mat(mdl_rs / "TeLabel.mat", TeLabel=[[3], [1]])
+    assert load_scene("houston2013", mdl_rs).height == SAMPLES
+    write_mat(mdl_rs / "LiDAR_TeSet.mat", LiDAR_TeSet=windows[:2].reshape(2, -1))
+    scene = load_scene("houston2013", mdl_rs)
+    assert scene.labels is not None
+    assert scene.train_labels is not None
+    assert scene.test_labels is not None
+    assert scene.labels.ravel().tolist() == [1, 1, 2, 2, 3, 3, 3, 1]
+    assert scene.train_labels.ravel().tolist() == [1, 1, 2, 2, 3, 3, 0, 0]
+    assert scene.test_labels.ravel().tolist() == [0, 0, 0, 0, 0, 0, 3, 1]
+
+
+def test_windows_with_bands_last(tmp_path: Path, write_mat: Write) -> None:
+    cube = np.random.default_rng(0).random((4, 11, 11, 63))
+    write_mat(tmp_path / "HSI_Tr.mat", Data=cube)
+    write_mat(tmp_path / "LIDAR_Tr.mat", Data=cube[..., 0])
+    write_mat(tmp_path / "TrLabel.mat", Data=[[1, 1, 2, 2]])
+    scene = load_scene("trento", tmp_path)
+    assert (scene.channels, scene.window_size) == ({"hsi": 63, "lidar": 1}, 11)
+    got = scene.cutter("hsi", 11).cut(np.array([2]), np.array([0]))[0]
+    np.testing.assert_array_equal(got, cube[2].transpose(2, 0, 1).astype(np.float32))
+
+
+def test_pre_cut_releases_that_do_not_fit_together(
+    mdl_rs: Path, spectra: np.ndarray, windows: np.ndarray, write_mat: Write
+) -> None:
+    with pytest.raises(MamolError, match="there is no map to draw"):
+        load_scene("houston2013", mdl_rs, need_labels=False)
+    with pytest.raises(MamolError, match=r"pre-cut release of houston2013 .* has no ms; it has hsi, lidar"):
+        load_scene("houston2013", mdl_rs, modalities=["hsi", "ms"])
+    write_mat(mdl_rs / "HSI_TrSet.mat", HSI_TrSet=spectra[1:])
+    with pytest.raises(MamolError, match=r"HSI_TrSet.mat: 5 samples, but there are 6 labels"):
+        load_scene("houston2013", mdl_rs)
+    write_mat(mdl_rs / "HSI_TrSet.mat", HSI_TrSet=np.where(spectra == spectra[2, 4], np.nan, spectra))
+    with pytest.raises(MamolError, match=r"HSI_TrSet.mat: band 5 .* NaN"):
+        load_scene("houston2013", mdl_rs)
+    write_mat(mdl_rs / "HSI_TrSet.mat", HSI_TrSet=spectra[:, :100])
+    with pytest.raises(MamolError, match=re.escape("is neither (N, 144) nor (N, 144·P·P)")):
+        load_scene("houston2013", mdl_rs)
+    write_mat(mdl_rs / "HSI_TrSet.mat", HSI_TrSet=np.zeros((SAMPLES, 5, 5, 144)))
+    with pytest.raises(MamolError, match="windows of different sizes"):
+        load_scene("houston2013", mdl_rs)
+    write_mat(mdl_rs / "TrLabel.mat", TrLabel=np.zeros((SAMPLES, 1)))
+    with pytest.raises(MamolError, match="labels of samples start at 1"):
+        load_scene("houston2013", mdl_rs)
