@@ -1,0 +1,1 @@
+"""The frozen CLIP towers, the embeddings in front of them and the network around them."""

@@ -1,0 +1,182 @@
+"""The frozen CLIP visual tower: open_clip's modules, called block by block by the encoder."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mamol.errors import MamolError
+from mamol.models.architectures import TowerSpec, describe_sizes
+from mamol.models.weights import clip_spec, fingerprint, interpolate_positions, load_clip_weights
+
+logger = logging.getLogger(__name__)
+
+RANDOM = "random"
+ACTIVATIONS = ("auto", "quickgelu", "gelu")  # of the frozen MLPs
+
+
+class VisualTower(nn.Module):
+    """A frozen vision transformer that takes tokens instead of images.
+
+    Attributes:
+        visual: open_clip's module; its ``conv1`` is used only by images.
+        origin: What the weights are, for reports: a source, or ``random``.
+        fingerprint: sha256 of the frozen weights.
+    """
+
+    def __init__(self, visual: VisionTransformer, origin: str) -> None:
+        """Freezes ``visual``.
+
+        Args:
+            visual: open_clip's module, weights loaded.
+            origin: What the weights are.
+        """
+        super().__init__()
+        self.visual = visual.requires_grad_(False).eval()
+        self.origin = origin
+        self.fingerprint = fingerprint(visual.state_dict())
+
+    @property
+    def width(self) -> int:
+        """Token width d."""
+        return self.visual.class_embedding.shape[0]
+
+    @property
+    def output_dim(self) -> int:
+        """Width of the feature that leaves the tower."""
+        return self.visual.output_dim
+
+    @property
+    def mlp_width(self) -> int:
+        """Width inside the blocks' MLPs."""
+        return self.blocks[0].mlp.c_fc.out_features
+
+    @property
+    def blocks(self) -> Sequence[ResidualAttentionBlock]:
+        """The residual attention blocks, in order."""
+        return self.visual.transformer.resblocks
+
+    def train(self, mode: bool = True) -> "VisualTower":
+        """Stays in evaluation mode: the tower is frozen."""
+        return super().train(False)
+
+    def load_weights(self, state: Mapping[str, Tensor], origin: str) -> None:
+        """Takes other frozen weights; position embeddings are interpolated where their grid is another one.
+
+        Args:
+            state: In open_clip's naming without ``visual.``.
+            origin: What they are.
+
+        Raises:
+            MamolError: They are of another architecture.
+        """
+        own = self.visual.state_dict()
+        state = dict(state)
+        if "positional_embedding" in state:
+            grid = round((len(own["positional_embedding"]) - 1) ** 0.5)
+            state["positional_embedding"] = interpolate_positions(state["positional_embedding"], grid)
+        here, there = ({f"visual.{n}": w.shape for n, w in weights.items()} for weights in (own, state))
+        if here != there:
+            raise MamolError(
+                f"{origin} holds another tower ({describe_sizes(there)}) than backbone gives ({describe_sizes(here)}); "
+                "choose the backbone it was made with"
+            )
+        self.visual.load_state_dict(state)
+        self.origin, self.fingerprint = origin, fingerprint(self.visual.state_dict())
+
+    def begin(self, tokens: Tensor) -> Tensor:
+        """Class token in front, positions added, ``ln_pre``: (N, T, width) to (N, 1 + T, width)."""
+        visual = self.visual
+        positions = visual.positional_embedding
+        first = (visual.class_embedding + positions[0]).expand(tokens.shape[0], 1, -1)
+        return visual.ln_pre(torch.cat([first.to(tokens.dtype), tokens + positions[1:]], 1))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """``ln_post`` and projection of class tokens: (N, width) to (N, output_dim)."""
+        return self.visual.ln_post(x) @ self.visual.proj
+
+
+def attention(
+    module: nn.MultiheadAttention, query: Tensor, context: Tensor, prefix: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """Multi-head attention with the weights of ``module``; ``query`` may be part of ``context``.
+
+    Written out because ``nn.MultiheadAttention`` takes different paths in training, in evaluation and without
+    gradients, and this one is the same, and as fast, in all of them.
+
+    Args:
+        module: A block's attention.
+        query: (N, Q, width).
+        context: (N, T, width), keys and values.
+        prefix: (N, L, width) keys and values in front of the projected ones.
+
+    Returns:
+        (N, Q, width).
+    """
+    width, heads = module.embed_dim, module.num_heads
+    weight, bias = module.in_proj_weight, module.in_proj_bias
+    if query is context:
+        q, k, v = functional.linear(context, weight, bias).chunk(3, -1)
+    else:
+        q = functional.linear(query, weight[:width], bias[:width])
+        k, v = functional.linear(context, weight[width:], bias[width:]).chunk(2, -1)
+    if prefix is not None:
+        k, v = (torch.cat([extra.to(x.dtype), x], 1) for extra, x in zip(prefix, (k, v), strict=True))
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    mixed = functional.scaled_dot_product_attention(q, k, v)
+    return module.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+def vision_transformer(spec: TowerSpec) -> VisionTransformer:
+    """open_clip's module of these sizes, with random weights."""
+    return VisionTransformer(
+        image_size=spec.grid * spec.patch_size,
+        patch_size=spec.patch_size,
+        width=spec.width,
+        layers=spec.layers,
+        heads=spec.heads,
+        mlp_ratio=spec.mlp_ratio,
+        output_dim=spec.output_dim,
+        act_layer=QuickGELU if spec.quick_gelu else nn.GELU,
+    )
+
+
+def visual_tower(
+    backbone: str, clip_weights: str, grid: int, seed: int = 0, *, activation: str = "auto"
+) -> VisualTower:
+    """Builds a frozen visual tower whose token grid is the window.
+
+    Args:
+        backbone: An open_clip ViT, or ``tiny``.
+        clip_weights: ``openai``, a path, or ``random``; ``tiny`` is always random.
+        grid: Tokens per side, the window's side P.
+        seed: Of random weights.
+        activation: Of the frozen MLPs: ``quickgelu``, ``gelu``, or ``auto``: the one that the weights were trained
+            with.
+
+    Returns:
+        The tower; position embeddings are interpolated where CLIP's grid is another one.
+
+    Raises:
+        MamolError: Unknown backbone, or weights that are not there, not readable or of another architecture.
+    """
+    spec = clip_spec(backbone).visual
+    loaded = None
+    if clip_weights != RANDOM and backbone != "tiny":
+        loaded = load_clip_weights(clip_weights, backbone)
+    trained_with = loaded.quick_gelu if loaded else spec.quick_gelu
+    quick_gelu = trained_with if activation == "auto" else activation == "quickgelu"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        visual = vision_transformer(replace(spec, grid=grid, quick_gelu=quick_gelu))
+    if loaded is None:
+        logger.warning("backbone %s has RANDOM frozen weights: results mean nothing as CLIP results", backbone)
+        return VisualTower(visual, f"random (seed {seed})")
+    tower = VisualTower(visual, loaded.source)
+    state = {name.removeprefix("visual."): w for name, w in loaded.state.items() if name.startswith("visual.")}
+    tower.load_weights(state, loaded.source)
+    return tower

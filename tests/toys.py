@@ -1,0 +1,41 @@
+"""Small networks and batches for the invariant tests."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamol.methods import METHODS
+from mamol.models.clip import VisualTower, visual_tower
+from mamol.models.network import Network, NetworkSpec
+
+BANDS = {"hsi": 5, "lidar": 1, "sar": 2, "ms": 3}
+CLASSES = ["water", "grass", "roads"]
+GRID = 4
+
+
+def toy_network(m: int = 2, method: str = "mamol", *, tower: VisualTower | None = None, **options: Any) -> Network:
+    """A network on the tiny tower with a 4 × 4 grid and the first m modalities."""
+    modalities = dict(list(BANDS.items())[:m])
+    known = {name: value for name, value in options.items() if name in METHODS[method].options}
+    spec = NetworkSpec("tiny", method, modalities, CLASSES, GRID, known)
+    return Network(spec, tower or visual_tower("tiny", "random", GRID), seed=0)
+
+
+def toy_batch(samples: int = 6, m: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    """Random windows; the first sample is complete and every sample has something."""
+    generator = torch.Generator().manual_seed(seed)
+    available = torch.rand(samples, m, generator=generator) < 0.6
+    available[0] = True
+    available[~available.any(1), 0] = True
+    windows = {n: torch.randn(samples, BANDS[n], GRID, GRID, generator=generator) for n in list(BANDS)[:m]}
+    return {**windows, "available": available, "label": torch.arange(samples) % len(CLASSES)}
+
+
+def shake(network: Network, seed: int = 1) -> None:
+    """Random trainable weights, so that zero-initialised experts do something."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
