@@ -1,0 +1,154 @@
+"""What is added to the frozen towers: MaMOL and the compared methods, by name.
+
+Adding a method is one file and one entry in ``METHODS``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mamol.methods.base import Context, Method
+from mamol.methods.dcp import DCP, DCPOptions
+from mamol.methods.linear_probe import LinearProbe
+from mamol.methods.lora_pattern import LoRAPattern, LoRAPatternOptions
+from mamol.methods.mamol import MaMOL, MaMOLOptions
+from mamol.methods.mmp import MMP, MMPOptions
+from mamol.methods.moe_ada import MoEAda, MoEAdaOptions
+from mamol.methods.moe_rep import MoERep, MoERepOptions
+from mamol.methods.moe_task import MoETask, MoETaskOptions
+from mamol.methods.released import Released, ReleasedOptions
+from mamol.methods.single_lora import SingleLoRA
+from mamol.models.clip import VisualTower
+
+__all__ = ["METHODS", "Context", "Method", "MethodEntry"]
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a method that reads no settings."""
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One method that ``method=`` can name.
+
+    Attributes:
+        summary: One line for ``python run.py methods``.
+        source: Where the method comes from.
+        settings: The dataclass of the settings that it reads, with the method's own defaults.
+        make: Makes it from (tower, modalities, settings).
+        fixed: Fields of ``settings`` that no option of a run sets.
+    """
+
+    summary: str
+    source: str
+    settings: type
+    make: Callable[[VisualTower, int, Any], Method]
+    fixed: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the settings; they are stored with a checkpoint."""
+        return tuple(f.name for f in fields(self.settings) if f.name not in self.fixed)
+
+    def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The method's settings among ``values``, its own default where one is None.
+
+        Raises:
+            MamolError: Settings that do not fit each other.
+        """
+        chosen = self.settings(**{name: values[name] for name in self.options if values[name] is not None})
+        return {name: getattr(chosen, name) for name in self.options}
+
+    def build(self, tower: VisualTower, modalities: int, options: Mapping[str, Any]) -> Method:
+        """Makes the method for a tower.
+
+        Args:
+            tower: The frozen tower that it is added to.
+            modalities: M.
+            options: Settings by name; the method's own defaults stand for the others.
+
+        Returns:
+            The method with fresh weights.
+
+        Raises:
+            MamolError: Settings that do not fit each other or the tower.
+        """
+        return self.make(tower, modalities, self.settings(**options))
+
+
+METHODS: dict[str, MethodEntry] = {
+    "mamol": MethodEntry(
+        "dynamic, shared and modality-specific low-rank experts beside the frozen MLPs",
+        "arXiv 2511.11460, Eq. 12-17",
+        MaMOLOptions,
+        lambda tower, modalities, options: MaMOL(tower.width, len(tower.blocks), modalities, options),
+    ),
+    "released": MethodEntry(
+        "the released code's adapter: output projection, random experts, thresholded gates",
+        "github Jiahuiqu/mamol; use the named config released",
+        ReleasedOptions,
+        lambda tower, modalities, options: Released(tower.width, len(tower.blocks), modalities, options),
+        fixed=("experts_static",),
+    ),
+    "baseline": MethodEntry(
+        "trained embedding and head, frozen tower, no experts",
+        "arXiv 2511.11460, Table 5",
+        NoOptions,
+        lambda tower, modalities, options: Method(),
+    ),
+    "linear_probe": MethodEntry(
+        "trained head alone, behind a fixed random embedding and the frozen tower: the floor",
+        "Radford et al. 2021, arXiv 2103.00020, section 3.2",
+        NoOptions,
+        lambda tower, modalities, options: LinearProbe(),
+    ),
+    "lora": MethodEntry(
+        "one low-rank update per block, always on, as many parameters as MaMOL: the control",
+        "Hu et al. 2021, arXiv 2106.09685",
+        MaMOLOptions,
+        lambda tower, modalities, options: SingleLoRA(tower.width, len(tower.blocks), modalities, options),
+    ),
+    "lora_pattern": MethodEntry(
+        "one low-rank update per block and missing pattern, growing with 2^M - 1: a control",
+        "with the experts of arXiv 2511.11460, Eq. 13",
+        LoRAPatternOptions,
+        lambda tower, modalities, options: LoRAPattern(tower.width, len(tower.blocks), modalities, options),
+    ),
+    "mmp": MethodEntry(
+        "prompts picked by the missing pattern, as tokens or as keys and values",
+        "Lee et al. 2023, arXiv 2303.03369",
+        MMPOptions,
+        lambda tower, modalities, options: MMP(tower.width, len(tower.blocks), modalities, options),
+    ),
+    "dcp": MethodEntry(
+        "correlated, common and dynamic prompts picked by the missing pattern",
+        "Hu et al., NeurIPS 2024, github hulianyuyy/Deep_Correlated_Prompting",
+        DCPOptions,
+        DCP,
+    ),
+    "dcp_released": MethodEntry(
+        "dcp with dynamic queries that are not trained",
+        "the code of dcp and its form in github Jiahuiqu/mamol",
+        DCPOptions,
+        lambda tower, modalities, options: DCP(tower, modalities, options, trains_queries=False),
+    ),
+    "moe_rep": MethodEntry(
+        "routed trainable copies of the MLPs in place of the frozen ones",
+        "arXiv 2511.11460, Eq. 7, after DeepSpeed-MoE, arXiv 2201.05596",
+        MoERepOptions,
+        MoERep,
+    ),
+    "moe_ada": MethodEntry(
+        "routed experts that are the frozen MLPs with a LoRA inside each linear map",
+        "arXiv 2511.11460, Eq. 8, after github maidacundo/MoE-LoRA",
+        MoEAdaOptions,
+        MoEAda,
+    ),
+    "moe_task": MethodEntry(
+        "low-rank experts whose router knows the missing pattern",
+        "arXiv 2511.11460, Eq. 9; moe_task_form=moelora: MOELoRA, arXiv 2310.18339",
+        MoETaskOptions,
+        MoETask,
+    ),
+}

@@ -1,0 +1,44 @@
+"""Methods that change the feed-forward part of some blocks and nothing else."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from mamol.methods.base import Context, FeedForward, Method, chosen_blocks
+
+
+class Layered(Method):
+    """A method with one layer per chosen block.
+
+    Attributes:
+        layers: Block number to a module that is called with (layer, z, mlp, context), as ``feed_forward`` is.
+    """
+
+    def __init__(self, wanted: str | Sequence[int], blocks: int, make: Callable[[int], nn.Module]) -> None:
+        """Makes the layers.
+
+        Args:
+            wanted: ``expert_blocks``.
+            blocks: How many blocks the tower has.
+            make: Block number to layer.
+
+        Raises:
+            MamolError: A block outside the tower.
+        """
+        super().__init__()
+        self.layers = nn.ModuleDict({str(block): make(block) for block in chosen_blocks(wanted, blocks)})
+
+    def feed_forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
+        """The layer of a chosen block; the frozen MLP elsewhere."""
+        if str(layer) not in self.layers:
+            return mlp(z)
+        return self.layers[str(layer)](layer, z, mlp, context)
+
+
+class CLIPMLP(Protocol):
+    """A block's MLP, for layers that change it inside: ``c_proj(gelu(c_fc(z)))``."""
+
+    c_fc: nn.Linear
+    gelu: nn.Module
+    c_proj: nn.Linear

@@ -1,0 +1,102 @@
+"""MMP, missing-aware prompts (Lee et al. 2023, arXiv 2303.03369): prompts that the missing pattern picks.
+
+Per pattern p and layer l < depth a tensor ``P_p[l]`` of L prompts. *Input level*: ``x <- [P_p[l]; x]`` before block
+l, so prompts accumulate. *Attention level*: the first half of ``P_p[l]`` are extra keys, the second half extra values
+of block l, without its projections; the number of tokens stays.
+
+The source has one ViLT for image and text. Here every stream goes through the shared CLIP tower with the prompts of
+its sample's pattern, of which there are 2^M - 1 (its three for M = 2), and the class token is read where it stands
+behind the prompts. Left out: its pooler and two-layer head (every method has the same linear head), and its initial
+values, zeros but for one row of ones. There is no position on a prompt, so equal rows get equal gradients and stay
+equal: of 16 prompts two would be distinct. Here they are normal with standard deviation 0.02.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mamol.errors import MamolError
+from mamol.methods.base import Context, Method
+from mamol.methods.patterns import pattern_index
+
+INITIAL_STD = 0.02
+
+
+@dataclass(frozen=True)
+class MMPOptions:
+    """The source's choices are the defaults.
+
+    Attributes:
+        prompt_length: L, prompts per pattern and layer; on attention level, half of them keys, half values.
+        prompt_depth: How many layers, from the first on, have prompts.
+        prompt_type: ``input`` or ``attention``.
+    """
+
+    prompt_length: int = 16
+    prompt_depth: int = 6
+    prompt_type: str = "input"
+
+    def __post_init__(self) -> None:
+        """Checks that keys and values are equally many.
+
+        Raises:
+            MamolError: They are not.
+        """
+        if self.prompt_type == "attention" and self.prompt_length % 2:
+            raise MamolError(
+                f"prompt_length={self.prompt_length} must be even for method=mmp with prompt_type=attention: "
+                "one half are keys, the other values"
+            )
+
+
+class MMP(Method):
+    """The prompts of all patterns.
+
+    Attributes:
+        prompts: (2^M - 1, depth, L, width).
+    """
+
+    def __init__(self, width: int, blocks: int, modalities: int, options: MMPOptions) -> None:
+        """Makes the method for one tower.
+
+        Args:
+            width: Token width d of the tower.
+            blocks: How many blocks the tower has.
+            modalities: M.
+            options: Number, depth and kind of the prompts.
+
+        Raises:
+            MamolError: More layers with prompts than blocks.
+        """
+        super().__init__()
+        check_depth(options.prompt_depth, blocks)
+        self.options = options
+        self.prompts = nn.Parameter(torch.empty(2**modalities - 1, options.prompt_depth, options.prompt_length, width))
+        nn.init.normal_(self.prompts, std=INITIAL_STD)
+
+    def before_block(self, layer: int, x: Tensor, context: Context) -> Tensor:
+        """Input level: the prompts of ``layer`` in front of all tokens."""
+        if self.options.prompt_type != "input" or layer >= self.options.prompt_depth:
+            return x
+        return torch.cat([self._prompts(layer, context).to(x.dtype), x], 1)
+
+    def attention_prefix(self, layer: int, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Attention level: the prompts of ``layer`` as keys and values, (N, L/2, width) each."""
+        if self.options.prompt_type != "attention" or layer >= self.options.prompt_depth:
+            return None
+        keys, values = self._prompts(layer, context).chunk(2, 1)
+        return keys, values
+
+    def _prompts(self, layer: int, context: Context) -> Tensor:
+        return self.prompts[pattern_index(context.available), layer]
+
+
+def check_depth(depth: int, blocks: int) -> None:
+    """Refuses prompts for layers that are not there.
+
+    Raises:
+        MamolError: ``depth`` is larger than ``blocks``.
+    """
+    if depth > blocks:
+        raise MamolError(f"prompt_depth={depth}: the tower has {blocks} blocks; give at most as many")

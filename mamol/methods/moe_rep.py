@@ -1,0 +1,89 @@
+"""Replace-based mixture of experts, Eq. 7 of arXiv 2511.11460: ``h = Σ_k g_k(z) F_k(z)``, every F_k a whole MLP.
+
+After DeepSpeed-MoE (Rajbhandari et al. 2022, arXiv 2201.05596): the MLPs begin as copies of the frozen one and are
+trained, the router is one matrix in float32, one expert per token, its gate kept as it is (those of several are
+renormalised), and a load-balancing loss of weight 0.01. Left out: expert capacity, as batches are small; jitter; and
+the residual form with the frozen MLP beside one expert.
+
+At initialisation this is *not* the frozen tower: the copy is scaled by its gate, about 0.5 for two experts.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mamol.methods.base import Context, FeedForward
+from mamol.methods.layered import Layered
+from mamol.methods.mamol import balance_loss, top_k_gates
+from mamol.models.clip import VisualTower
+
+
+@dataclass(frozen=True)
+class MoERepOptions:
+    """Number and place from MaMOL's paper, the rest from DeepSpeed-MoE.
+
+    Attributes:
+        experts_dynamic: K, experts per layer.
+        top_k: How many of them a token uses.
+        expert_blocks: Blocks whose MLP is replaced.
+        balance_weight: Weight of the load-balancing loss.
+    """
+
+    experts_dynamic: int = 2
+    top_k: int = 1
+    expert_blocks: str | Sequence[int] = "last6"
+    balance_weight: float = 0.01
+
+
+class MoERepLayer(nn.Module):
+    """The experts of one block: ``K·(8·d² + 5·d)`` parameters and the router's ``K·d``."""
+
+    def __init__(self, mlp: nn.Module, width: int, options: MoERepOptions) -> None:
+        """Makes the layer.
+
+        Args:
+            mlp: The block's frozen MLP.
+            width: Token width d.
+            options: How many experts.
+        """
+        super().__init__()
+        self.options = options
+        self.router = nn.Linear(width, options.experts_dynamic, bias=False)
+        self.experts = nn.ModuleList(deepcopy(mlp).requires_grad_(True) for _ in range(options.experts_dynamic))
+
+    def forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
+        """``Σ_k g_k F_k(z)``, (N, T, width); every expert computes only its own tokens."""
+        with torch.autocast(z.device.type, enabled=False):
+            logits = self.router(z.float())
+        gates, probabilities = top_k_gates(logits, self.options.top_k, renormalise=self.options.top_k > 1)
+        context.record(layer, gates)
+        if self.options.balance_weight:
+            context.losses.append(self.options.balance_weight * balance_loss(gates, probabilities))
+        tokens, weights = z.flatten(0, 1), gates.flatten(0, 1)
+        out = torch.zeros_like(tokens)
+        for k, expert in enumerate(self.experts):
+            # An expert without tokens runs on none of them, so that its parameters get a gradient, of zero.
+            rows = weights[:, k].nonzero().squeeze(1)
+            out = out.index_add(0, rows, (weights[rows, k, None] * expert(tokens[rows])).to(out.dtype))
+        return out.view_as(z)
+
+
+class MoERep(Layered):
+    """The experts of all chosen blocks."""
+
+    def __init__(self, tower: VisualTower, modalities: int, options: MoERepOptions) -> None:
+        """Makes the method for one tower.
+
+        Args:
+            tower: Its MLPs are copied.
+            modalities: M; routing does not see which are present.
+            options: Number and place of the experts.
+        """
+        super().__init__(
+            options.expert_blocks,
+            len(tower.blocks),
+            lambda block: MoERepLayer(tower.blocks[block].mlp, tower.width, options),
+        )

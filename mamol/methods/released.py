@@ -1,0 +1,125 @@
+"""The adapter of the authors' released code (github Jiahuiqu/mamol, commit 6d7dd48), which is not Eq. 12 to 17.
+
+``h' = h + W_o GELU(Σ_k g_k B_k A_k z + B_0 A_0 z + Σ_j [e_j > 0.5] B_j A_j z) + b_o`` beside the frozen MLP, with
+``e = W_e code + b_e`` and ``g = TopK(softmax(router([z; e])))``. It differs from the paper in the output projection, in
+experts that start at random (at initialisation this is *not* the frozen tower), and in the gate of the specific
+experts: a threshold on the learned ``e``, through which no gradient flows, instead of the presence of a modality.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mamol.methods.base import Context, FeedForward, Method, chosen_blocks
+from mamol.methods.lora import StackedLoRA
+from mamol.methods.mamol import PATTERN_WIDTH, Router, top_k_gates
+
+INITIAL_STD = 0.02  # of both matrices of every expert
+THRESHOLD = 0.5  # of a component of e, above which a specific expert is on
+
+
+@dataclass(frozen=True)
+class ReleasedOptions:
+    """The sizes of the release's adapter; the defaults are its remote-sensing model.
+
+    Attributes:
+        experts_dynamic: K, routed experts per layer.
+        top_k: How many of them a token uses; their gates are not renormalised.
+        rank: Rank of every expert.
+        expert_blocks: Blocks with an adapter.
+        experts_static: The shared expert and the specific ones. The release has 3 for three modalities, too, so no
+            option of a run changes it; parity files may hold another number.
+    """
+
+    experts_dynamic: int = 2
+    top_k: int = 1
+    rank: int = 8
+    expert_blocks: str | Sequence[int] = "last6"
+    experts_static: int = 3
+
+
+def missing_code(available: Tensor) -> Tensor:
+    """What ψ sees in the release.
+
+    Args:
+        available: (N, M), 1 where the sample has the modality.
+
+    Returns:
+        (N, 3) for two modalities: one-hot of complete, first missing, second missing. Otherwise (N, M), 1 where a
+        modality is missing, as in the release's code for three.
+    """
+    absent = 1 - available
+    return torch.cat([available.prod(1, keepdim=True), absent], 1) if available.shape[1] == 2 else absent
+
+
+class ReleasedLayer(nn.Module):
+    """The adapter of one block."""
+
+    def __init__(self, width: int, modalities: int, options: ReleasedOptions) -> None:
+        """Makes the adapter.
+
+        Args:
+            width: Token width d.
+            modalities: M.
+            options: Sizes.
+        """
+        super().__init__()
+        self.options = options
+        # Component j of e switches expert j in the release's code for two modalities, component j-1 in that for three.
+        self.first = 1 if modalities == 2 else 0
+        self.router = Router(width, options.experts_dynamic)
+        self.experts = StackedLoRA(options.experts_dynamic + options.experts_static, width, options.rank)
+        self.out = nn.Linear(width, width)
+        for matrix in (self.experts.down, self.experts.up):
+            nn.init.normal_(matrix, std=INITIAL_STD)
+
+    def forward(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """What is added (N, T, width) for the tokens ``z`` (N, T, width) of block ``layer``."""
+        dynamic, _ = top_k_gates(self.router(z, context.pattern), self.options.top_k)
+        if context.routing is not None:
+            context.routing[layer] = dynamic.detach()
+        static = self._static_gates(context)[:, None].expand(-1, z.shape[1], -1)
+        return self.out(functional.gelu(self.experts(z, torch.cat([dynamic, static.to(dynamic)], -1))))
+
+    def _static_gates(self, context: Context) -> Tensor:
+        """(N, S) bool: the shared expert is always on, specific ones where their component of e is large."""
+        specific = (
+            cast(Tensor, context.pattern)[:, self.first : self.first + self.options.experts_static - 1] > THRESHOLD
+        )
+        return torch.cat([specific.new_ones(len(specific), 1), specific], 1)
+
+
+class Released(Method):
+    """The adapters of all chosen blocks of one tower, and the embedding e of the missing code, which they share."""
+
+    def __init__(self, width: int, blocks: int, modalities: int, options: ReleasedOptions) -> None:
+        """Makes the method for one tower.
+
+        Args:
+            width: Token width d of the tower.
+            blocks: How many blocks the tower has.
+            modalities: M.
+            options: Sizes, and which blocks.
+        """
+        super().__init__()
+        self.pattern_embedding = nn.Linear(3 if modalities == 2 else modalities, PATTERN_WIDTH)
+        self.layers = nn.ModuleDict(
+            {
+                str(block): ReleasedLayer(width, modalities, options)
+                for block in chosen_blocks(options.expert_blocks, blocks)
+            }
+        )
+
+    def begin(self, context: Context) -> None:
+        """Embeds the missing code: e of each stream, (N, 8)."""
+        context.pattern = self.pattern_embedding(missing_code(context.available))
+
+    def feed_forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
+        """Frozen MLP plus adapter in the chosen blocks."""
+        if str(layer) not in self.layers:
+            return mlp(z)
+        return mlp(z) + self.layers[str(layer)](layer, z, context)

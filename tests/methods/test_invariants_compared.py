@@ -1,0 +1,207 @@
+"""The network's invariants (tests/models/test_network.py) for every compared method."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mamol.methods import METHODS
+from mamol.methods.base import Context
+from mamol.methods.patterns import pattern_index, pattern_table
+from mamol.models.clip import VisualTower, visual_tower
+from mamol.models.encoder import encode
+from mamol.models.network import Network
+from tests.models.test_network import gradients
+from tests.toys import BANDS, CLASSES, GRID, shake, toy_batch, toy_network
+
+BEGINS_AS_THE_TOWER: list[tuple[str, dict[str, Any]]] = [
+    ("linear_probe", {}),
+    ("lora", {"rank": 2}),
+    ("lora_pattern", {}),
+    ("moe_rep", {"experts_dynamic": 1}),
+    ("moe_ada", {}),
+    ("moe_ada", {"experts_dynamic": 3, "expert_blocks": "last2", "balance_weight": 0.1}),
+    ("moe_task", {}),
+    ("moe_task", {"moe_task_form": "moelora"}),
+]
+BEGINS_ELSEWHERE: list[tuple[str, dict[str, Any]]] = [
+    ("mmp", {"prompt_length": 4}),
+    ("mmp", {"prompt_length": 4, "prompt_depth": 12, "prompt_type": "attention"}),
+    ("dcp", {"prompt_length": 6}),
+    ("dcp_released", {"prompt_length": 6, "prompt_depth": 12}),
+    ("moe_rep", {}),
+    ("moe_rep", {"experts_dynamic": 3, "top_k": 2, "expert_blocks": [0, 11], "balance_weight": 0.0}),
+]
+"""The documented exceptions: prompts are tokens from the first step on, and replaced MLPs are scaled by their gate."""
+
+every_variant = pytest.mark.parametrize(("method", "options"), BEGINS_AS_THE_TOWER + BEGINS_ELSEWHERE)
+
+
+@cache
+def tower() -> VisualTower:
+    return visual_tower("tiny", "random", GRID)
+
+
+def made(m: int, method: str, options: dict[str, Any], *, shaken: bool = True) -> Network:
+    """In evaluation mode: noise and dropout are for training."""
+    network = toy_network(m, method, tower=tower(), **options)
+    if shaken:
+        shake(network)
+    return network.eval()
+
+
+def test_every_compared_method_is_here() -> None:
+    here = {method for method, _ in BEGINS_AS_THE_TOWER + BEGINS_ELSEWHERE}
+    assert here >= METHODS.keys() - {"mamol", "baseline", "released"}
+
+
+@every_variant
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+def test_shapes_and_every_trainable_parameter_gets_a_gradient(method: str, options: dict[str, Any], m: int) -> None:
+    network, batch = made(m, method, options).train(), toy_batch(m=m)
+    assert network(batch)[0].shape == (6, len(CLASSES))
+    trainable = {n for n, p in network.named_parameters() if p.requires_grad}
+    found = gradients(network, batch)
+    assert found.keys() == trainable
+    assert not any(n.startswith("tower.") for n in trainable)
+    batch["available"][:] = False
+    batch["available"][:, -1] = True  # a batch of one pattern and one modality, as a rank may get
+    assert gradients(network, batch).keys() == trainable
+
+
+@pytest.mark.parametrize(("method", "options"), BEGINS_AS_THE_TOWER)
+def test_at_initialisation_the_encoder_is_the_frozen_tower(method: str, options: dict[str, Any]) -> None:
+    network, batch = made(2, method, options, shaken=False).train(), toy_batch()
+    assert plain_difference(network, batch) <= 5e-6  # gates of moe_ada sum to one but for rounding
+
+
+@pytest.mark.parametrize(("method", "options"), BEGINS_ELSEWHERE)
+def test_the_documented_exceptions_do_begin_elsewhere(method: str, options: dict[str, Any]) -> None:
+    network, batch = made(2, method, options, shaken=False), toy_batch()
+    renormalised = method == "moe_rep" and options.get("top_k") == 2  # of equal experts: the tower after all
+    assert (plain_difference(network, batch) > 1e-4) != renormalised
+
+
+def plain_difference(network: Network, batch: dict[str, Tensor]) -> float:
+    plain = toy_network(2, "baseline", tower=network.tower)
+    plain.embedding.load_state_dict(network.embedding.state_dict())
+    return (network.features(batch) - plain.features(batch)).abs().max().item()
+
+
+@every_variant
+def test_class_token_shortcut_is_exact(method: str, options: dict[str, Any]) -> None:
+    network = made(2, method, options)
+    tokens = torch.randn(5, 16, network.tower.width)
+    context = Context(torch.ones(5, 2), torch.zeros(5, dtype=torch.long))
+    short, full = (encode(network.tower, tokens, network.method, context, shortcut=s) for s in (True, False))
+    torch.testing.assert_close(short, full, atol=1e-5, rtol=1e-5)
+
+
+@every_variant
+@pytest.mark.parametrize("content", [float("nan"), 1e30])
+def test_content_of_absent_modalities_changes_nothing(method: str, options: dict[str, Any], content: float) -> None:
+    network, batch = made(3, method, options), toy_batch(m=3)
+    expected, grads = network(batch)[0], gradients(network, batch)
+    for i, name in enumerate(list(BANDS)[:3]):
+        batch[name][~batch["available"][:, i]] = content
+    assert torch.equal(network(batch)[0], expected)
+    for name, grad in gradients(network, batch).items():
+        assert torch.equal(grad, grads[name]), name
+
+
+@every_variant
+def test_a_sample_does_not_depend_on_its_neighbours(method: str, options: dict[str, Any]) -> None:
+    network, batch = made(2, method, options), toy_batch()
+    together = network(batch)[0]
+    for n in range(6):
+        alone = network({k: v[n : n + 1] for k, v in batch.items()})[0]
+        torch.testing.assert_close(alone[0], together[n], atol=1e-5, rtol=1e-5)
+
+
+@every_variant
+def test_permuting_modalities_permutes_the_features(method: str, options: dict[str, Any]) -> None:
+    network, batch = made(3, method, options), toy_batch(m=3)
+    before = network.features(batch).unflatten(1, (3, -1))
+    order = [2, 0, 1]
+    names = list(network.spec.modalities)
+    bands = {names[i]: network.spec.modalities[names[i]] for i in order}
+    network.spec.modalities.clear()
+    network.spec.modalities.update(bands)
+    network.embedding = nn.ModuleList(network.embedding[i] for i in order)
+    with torch.no_grad():
+        PERMUTE.get(method, lambda *_: None)(network.method, order, pattern_rows(order))
+    after = network.features({**batch, "available": batch["available"][:, order]}).unflatten(1, (3, -1))
+    torch.testing.assert_close(after, before[:, order], atol=1e-5, rtol=1e-5)
+
+
+@every_variant
+def test_weights_survive_a_checkpoint(method: str, options: dict[str, Any]) -> None:
+    network, batch = made(2, method, options), toy_batch()
+    fresh = made(2, method, options, shaken=False)
+    fresh.load_trainable_state(network.trainable_state())
+    assert torch.equal(fresh(batch)[0], network(batch)[0])
+
+
+@every_variant
+def test_under_autocast_nothing_breaks(method: str, options: dict[str, Any]) -> None:
+    network, batch = made(2, method, options).train(), toy_batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        grads = gradients(network, batch)
+    assert all(torch.isfinite(grad).all() for grad in grads.values())
+
+
+def pattern_rows(order: list[int]) -> Tensor:
+    """For each pattern of the permuted modalities, its row before."""
+    new = pattern_table(len(order))
+    old = torch.empty_like(new)
+    old[:, order] = new
+    return pattern_index(old.float())
+
+
+def permute_blocks(tensor: Tensor, dim: int, order: Tensor | list[int], size: int) -> None:
+    """Reorders blocks of ``size`` along a dimension."""
+    rows = [i * size + r for i in torch.as_tensor(order).tolist() for r in range(size)]
+    tensor.copy_(tensor.index_select(dim, torch.tensor(rows)).clone())
+
+
+def permute_mmp(method: Any, order: list[int], rows: Tensor) -> None:
+    method.prompts.copy_(method.prompts[rows].clone())
+
+
+def permute_lora_pattern(method: Any, order: list[int], rows: Tensor) -> None:
+    for layer in method.layers.values():
+        permute_blocks(layer.updates.down, 0, rows, layer.updates.rank)
+        permute_blocks(layer.updates.up, 1, rows, layer.updates.rank)
+
+
+def permute_moe_task(method: Any, order: list[int], rows: Tensor) -> None:
+    if isinstance(method.pattern, nn.Linear):
+        permute_blocks(method.pattern.weight, 1, order, 1)
+    else:
+        permute_blocks(method.pattern.embedding.weight, 0, rows, 1)
+
+
+def permute_dcp(method: Any, order: list[int], rows: Tensor) -> None:
+    learner, width = method.learner, method.queries.shape[-1]
+    learner.base.copy_(learner.base[order].clone())
+    learner.common.copy_(learner.common[rows].clone())
+    method.queries.copy_(method.queries[rows].clone())
+    for part in (*learner.correlate, learner.to_modality):
+        part.projections = nn.ModuleList(part.projections[i] for i in order)
+    for part in learner.correlate:
+        for norm, project in part.projections:
+            permute_blocks(norm.weight, 0, order, width)
+            permute_blocks(norm.bias, 0, order, width)
+            permute_blocks(project[0].weight, 1, order, width)
+
+
+PERMUTE: dict[str, Callable[[Any, list[int], Tensor], None]] = {
+    "mmp": permute_mmp,
+    "lora_pattern": permute_lora_pattern,
+    "moe_task": permute_moe_task,
+    "dcp": permute_dcp,
+    "dcp_released": permute_dcp,
+}

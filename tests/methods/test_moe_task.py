@@ -1,0 +1,100 @@
+"""Task-driven experts, both forms, against loops over tokens."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mamol.errors import MamolError
+from mamol.methods.moe_task import MoETask, MoETaskOptions
+from tests.streams import assert_same, number, randomise, small_tower, streams, tokens, vit_b_16
+
+BLOCK = 1
+
+
+def equation_9(method: MoETask, mlp: nn.Module, token: Tensor, available: Tensor) -> Tensor:
+    layer = method.layers[str(BLOCK)]
+    psi = method.pattern.weight @ available + method.pattern.bias
+    gates = torch.softmax(layer.router.weight @ torch.cat([token, psi]), 0)
+    rank, out = layer.experts.rank, mlp(token)
+    for k, gate in enumerate(gates):
+        own = slice(k * rank, (k + 1) * rank)
+        out = out + gate * (layer.experts.up[:, own] @ (layer.experts.down[own] @ token))
+    return out
+
+
+def moelora(method: MoETask, mlp: nn.Module, token: Tensor, available: Tensor) -> Tensor:
+    layer = method.layers[str(BLOCK)]
+    gates = torch.softmax(method.pattern.gate.weight @ method.pattern.embedding.weight[number(available)], 0)
+
+    def updated(linear: nn.Linear, update: nn.Module, x: Tensor) -> Tensor:
+        y = linear(x)
+        for k, gate in enumerate(gates):
+            own = slice(k * update.rank, (k + 1) * update.rank)
+            y = y + 2.0 * gate * (update.up[:, own] @ (update.down[own] @ x))
+        return y
+
+    return updated(mlp.c_proj, layer.c_proj, mlp.gelu(updated(mlp.c_fc, layer.c_fc, token)))
+
+
+@pytest.mark.parametrize("m", [1, 2, 3])
+@pytest.mark.parametrize(("form", "plain"), [("eq9", equation_9), ("moelora", moelora)])
+@pytest.mark.parametrize(("experts", "rank"), [(2, 4), (3, 3)])
+def test_moe_task_is_its_equation(form: str, plain: object, m: int, experts: int, rank: int) -> None:
+    tower, context, z = small_tower(), streams(m), tokens()
+    method = MoETask(tower, m, MoETaskOptions(experts, rank, [BLOCK], form)).eval()
+    randomise(method)
+    mlp = tower.blocks[BLOCK].mlp
+
+    def fast() -> Tensor:
+        method.begin(context)
+        return method.feed_forward(BLOCK, z, mlp, context)
+
+    def loop() -> Tensor:
+        return torch.stack(
+            [torch.stack([plain(method, mlp, z[n, t], context.available[n]) for t in range(4)]) for n in range(5)]
+        )
+
+    assert_same(method, z, fast, loop)
+
+
+@pytest.mark.parametrize("form", ["eq9", "moelora"])
+def test_gates_are_dense_and_recorded(form: str) -> None:
+    tower, context, z = small_tower(), streams(2), tokens()
+    context.routing = {}
+    method = MoETask(tower, 2, MoETaskOptions(moe_task_form=form, expert_blocks=[BLOCK]))
+    method.begin(context)
+    method.feed_forward(BLOCK, z, tower.blocks[BLOCK].mlp, context)
+    gates = context.routing[BLOCK]
+    assert gates.shape == (5, 4, 2)
+    torch.testing.assert_close(gates.sum(-1), torch.ones(5, 4))
+    assert (gates > 0).all()
+    assert method.auxiliary_loss(context) is None
+
+
+def test_moelora_drops_in_training_only() -> None:
+    tower, context, z = small_tower(), streams(2), tokens()
+    method = MoETask(tower, 2, MoETaskOptions(moe_task_form="moelora", expert_blocks=[BLOCK]))
+    randomise(method)
+    method.begin(context)
+    mlp = tower.blocks[BLOCK].mlp
+    first, second = (method.feed_forward(BLOCK, z, mlp, context) for _ in range(2))
+    assert not torch.equal(first, second)
+    method.eval()
+    first, second = (method.feed_forward(BLOCK, z, mlp, context) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("form", "count"),
+    [("eq9", 6 * (2 * 776 + 2 * 2 * 768 * 8) + 3 * 8), ("moelora", 6 * 2 * 8 * (768 + 3072) + 3 * 64 + 2 * 64)],
+)
+def test_parameters_at_vit_b_16(form: str, count: int) -> None:
+    with torch.device("meta"):
+        method = MoETask(vit_b_16(), 2, MoETaskOptions(moe_task_form=form))
+    assert sum(p.numel() for p in method.parameters()) == count
+
+
+def test_a_rank_that_cannot_be_shared_is_refused() -> None:
+    with pytest.raises(MamolError, match="rank=8 must be a multiple of experts_dynamic=3 for moe_task_form=moelora"):
+        MoETaskOptions(experts_dynamic=3, moe_task_form="moelora")
+    assert MoETaskOptions(experts_dynamic=3).rank == 8
