@@ -1,0 +1,154 @@
+"""Every option with its default and meaning, and the named configurations.
+
+``python run.py print_config with remote`` prints all of it. What each option may be is checked in
+``mamol/settings.py``; bands, classes and modalities come from the table, never from here.
+"""
+
+from sacred import SETTINGS, Experiment
+
+# By file descriptor, Sacred would also capture what Lightning's other processes print.
+SETTINGS.CAPTURE_MODE = "sys"
+
+ex = Experiment("mamol", save_git_info=False)
+
+
+# The paper's settings where it states them; docs/FIDELITY.md has every deviation.
+# No docstrings in this file: Sacred would take them for options.
+@ex.config
+def defaults() -> None:
+    # --- the run ---
+    exp_name = "mamol"  # results lie in <log_dir>/<exp_name>_seed<seed>/
+    log_dir = "result"  # folder of all runs
+    seed = 0  # of initial weights, sample order and missing patterns
+    data_root = ""  # folder with train.arrow, val.arrow, test.arrow (make_arrow.py writes it)
+    dataset = ""  # refuse tables of another dataset; "" takes any
+    modalities = ""  # use only these modalities of the table, in this order: hsi,lidar; "" takes all
+    load_path = ""  # checkpoint, or run folder, to test, to predict with, or to start training from
+    resume_from = ""  # last.ckpt of an interrupted run: goes on where it stopped, in that run's folder
+    test_only = False  # only test load_path
+
+    # --- the network ---
+    method = "mamol"  # what is added to the frozen tower; `python run.py methods` lists them
+    backbone = "ViT-B-16-quickgelu"  # an open_clip ViT, or tiny: a small offline stand-in with random weights
+    clip_weights = "openai"  # openai, a file, a Hugging Face folder, or random (means nothing as a CLIP result)
+    activation = "auto"  # of the frozen MLPs: auto (what the weights were trained with), quickgelu or gelu
+    normalise = True  # per band, with mean and std of the training pixels
+    rank = 8  # rank r of every low-rank expert
+    experts_dynamic = 2  # number K_d of routed experts per layer
+    top_k = None  # how many of them a token uses; None is the method's own: 1, or 2 in moe_ada
+    expert_blocks = "last6"  # blocks with experts: last6, first6, last2, ... or a list such as [0, 11]
+    dynamic_experts = True  # False removes the routed experts (Table 5)
+    shared_expert = True  # False removes the shared expert (Table 5)
+    modality_experts = True  # False removes the experts per modality (Table 5)
+    router_input = "both"  # what the router sees: both, features or pattern
+    gate_renormalise = False  # let the kept gates sum to one
+    balance_weight = None  # of a load-balancing loss on routed experts; None: 0 in mamol, 0.01 moe_rep, 0.001 moe_ada
+    prompt_length = None  # prompts per layer; None is the method's own: 16 in mmp, 36 in dcp (three kinds together)
+    prompt_depth = 6  # layers with prompts, from the first on (mmp, dcp)
+    prompt_type = "input"  # of mmp: input (tokens) or attention (keys and values)
+    moe_task_form = "eq9"  # of moe_task: eq9 (features and pattern) or moelora (pattern alone)
+
+    # --- missing modalities ---
+    missing_ratio = {"train": 0.7, "val": 0.7, "test": 0.7}  # share of incomplete samples, 0 to 1
+    missing_type = {"train": "both", "val": "both", "test": "both"}  # a modality, a+b (together), both or all
+    availability = None  # instead of ratio and type: share of samples that have each modality, {"sar": 0.75}
+    availability_reading = "independent"  # independent draws, or overall: no sample misses more than one
+    resample_missing = False  # draw the training patterns anew each epoch
+    missing_fill = 0.0  # what the windows of an absent modality hold; without effect, as they are never encoded
+    test_ratio = None  # overrides missing_ratio of the test split
+    test_type = None  # overrides missing_type of the test split
+
+    # --- training ---
+    optim_type = "adamw"  # adamw, adam or sgd
+    learning_rate = 2e-3  # at the end of the warm-up
+    weight_decay = 2e-2  # on matrices; biases and norms have none
+    warmup_steps = 0.1  # share of the steps (below 1) or number of steps of linear warm-up
+    max_epoch = 201  # passes over the training table (the release; the paper does not say)
+    max_steps = None  # stops earlier, after this many optimiser steps
+    batch_size = 128  # samples per optimiser step, reached by accumulation
+    per_gpu_batchsize = 128  # samples per device at once
+    gradient_clip = 1.0  # global norm; 0 is off
+    val_check_interval = 1.0  # validate after this share of an epoch, or every so many epochs
+    limit_batches = None  # at most so many batches per epoch and split, for a quick check
+
+    # --- the machine ---
+    num_gpus = "auto"  # GPUs per node; 0 is the CPU; auto is one where there is one
+    num_nodes = 1  # nodes; start the same command on each
+    cpu_processes = 1  # processes when num_gpus=0
+    num_workers = 0  # loading processes per device; loading is one gather per batch and seldom needs any
+    precision = "auto"  # 32, bf16-mixed, 16-mixed; auto is bf16-mixed on GPUs that have it
+    progress_bar = True  # show progress bars
+
+    # --- predict ---
+    scene = ""  # raw folder, or scene.json, to draw a map of
+    present = ""  # modalities to use, hsi+lidar; "" takes all, each draws a map for every pattern
+
+
+# The paper's remote-sensing setting: any table in data_root, 70 % incomplete, both modalities.
+@ex.named_config
+def remote() -> None:
+    exp_name = "remote"
+
+
+# The released code's adapter and choices instead of the paper's (with three modalities its learning_rate is 2e-3). Its
+# defects are not copied: a classifier weight that no optimiser group holds, training pixels in the test set, no
+# validation table. Neither is 16-bit AMP, in which raw values above 65504 overflow (precision=16-mixed asks for it).
+@ex.named_config
+def released() -> None:
+    exp_name = "released"
+    method = "released"
+    activation = "gelu"
+    normalise = False
+    missing_fill = 1.0
+    learning_rate = 1e-4
+    val_check_interval = 20
+
+
+# Houston2013, HSI and LiDAR, 15 classes.
+@ex.named_config
+def houston2013() -> None:
+    exp_name = "houston2013"
+    dataset = "houston2013"
+    data_root = "datasets/houston2013"
+    modalities = ["hsi", "lidar"]
+
+
+# Trento, HSI and LiDAR, 6 classes.
+@ex.named_config
+def trento() -> None:
+    exp_name = "trento"
+    dataset = "trento"
+    data_root = "datasets/trento"
+    modalities = ["hsi", "lidar"]
+
+
+# Augsburg, HSI and SAR (the paper's Table 1), 7 classes.
+@ex.named_config
+def augsburg() -> None:
+    exp_name = "augsburg"
+    dataset = "augsburg"
+    data_root = "datasets/augsburg"
+    modalities = ["hsi", "sar"]
+
+
+# Augsburg, HSI, SAR and LiDAR (the paper's Table 3), 7 classes.
+@ex.named_config
+def augsburg3() -> None:
+    exp_name = "augsburg3"
+    dataset = "augsburg"
+    data_root = "datasets/augsburg"
+    modalities = ["hsi", "sar", "lidar"]
+
+
+# The synthetic three-sensor scene of `make demo`, small enough for two CPU cores.
+@ex.named_config
+def demo() -> None:
+    exp_name = "demo"
+    dataset = "synthetic"
+    data_root = "build/demo/table"
+    log_dir = "build/demo/runs"
+    backbone = "tiny"
+    num_gpus = 0
+    max_epoch = 20
+    batch_size = 32
+    per_gpu_batchsize = 32

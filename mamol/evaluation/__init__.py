@@ -1,0 +1,1 @@
+"""Metrics, maps, plots and reports."""

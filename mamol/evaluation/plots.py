@@ -1,0 +1,211 @@
+"""Figures of a run: confusion matrix, training curves, classification map, one sample.
+
+Every function returns a ``matplotlib.figure.Figure`` made without pyplot, so no global state is touched and no display
+is needed; ``save_figure`` writes it. What a figure's data are ("synthetic", "hybrid", "random frozen weights") belongs
+into the title that the caller gives.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from mamol.files import replacing
+
+# Chosen greedily in CIELAB so that every pair stays apart for normal, protan and deutan sight (Machado et al. 2009).
+# fmt: off
+_QUALITATIVE = (
+    "#0072B2", "#A6E05A", "#FFE800", "#005030", "#D55E00", "#8C8C8C", "#0000FF", "#00FFF0", "#2D0078", "#FF5AFF",
+    "#D20F5A", "#3C1E3C", "#FFE1A5", "#694B0F", "#005AFF", "#E1B4FF", "#F08778", "#960F78", "#5A0000", "#E1A51E",
+)
+# fmt: on
+_LOSSES = (("train/loss", "training", "C0"), ("val/loss", "validation", "C1"))
+
+
+def class_colours(count: int) -> np.ndarray:
+    """Colours of the classes, the same in every figure and in the GeoTIFF's colour table.
+
+    Args:
+        count: Number of classes.
+
+    Returns:
+        (count, 3) uint8 RGB. Up to 20 classes are distinguishable by colour-blind readers; more come from a
+        rainbow, which is not.
+    """
+    if count <= len(_QUALITATIVE):
+        colours = np.array([to_rgb(code) for code in _QUALITATIVE[:count]]).reshape(count, 3)
+    else:
+        colours = matplotlib.colormaps["turbo"](np.linspace(0, 1, count))[:, :3]
+    return np.rint(255 * colours).astype(np.uint8)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure atomically, in the format that the file name's ending says."""
+    path = Path(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=150, bbox_inches="tight")
+
+
+def confusion_plot(matrix: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """Draws a confusion matrix: counts as text, the share of each true class as colour.
+
+    Args:
+        matrix: (K, K) counts, rows true, columns predicted.
+        classes: K names.
+        title: Title of the figure.
+
+    Returns:
+        The figure.
+    """
+    matrix = np.asarray(matrix)
+    count = len(classes)
+    totals = matrix.sum(axis=1, keepdims=True)
+    share = 100 * matrix / np.maximum(totals, 1)  # a class without samples has an empty row, not a NaN
+    side = max(4.5, 2.5 + 0.5 * count)
+    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel="predicted class", ylabel="true class")
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
+    axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(count), classes)
+    for row, col in np.argwhere(matrix > 0):
+        ink = "white" if share[row, col] > 55 else "black"
+        axes.text(col, row, str(int(matrix[row, col])), ha="center", va="center", color=ink, fontsize=8)
+    return figure
+
+
+def training_curves(history: pd.DataFrame) -> Figure:
+    """Draws loss, validation accuracy and learning rate over the epochs; a missing column leaves its panel out.
+
+    Args:
+        history: Rows of the CSV log: ``epoch``, ``train/loss``, ``val/loss``, ``val/OA`` (%), ``lr``. Cells may be
+            NaN, and an epoch may have several rows: they are averaged. Without ``epoch`` every row is one.
+
+    Returns:
+        The figure; without any of the columns it says so.
+    """
+    means = history.groupby("epoch").mean(numeric_only=True) if "epoch" in history else history
+    curves = {name: means[name].dropna() for name in ("train/loss", "val/loss", "val/OA", "lr") if name in means}
+    curves = {name: curve for name, curve in curves.items() if len(curve)}
+    panels = [
+        ("cross-entropy loss", [entry for entry in _LOSSES if entry[0] in curves]),
+        ("validation OA (%)", [("val/OA", "", "C2")] if "val/OA" in curves else []),
+        ("learning rate", [("lr", "", "C3")] if "lr" in curves else []),
+    ]
+    panels = [(label, lines) for label, lines in panels if lines]
+    figure = Figure(figsize=(4.2 * max(len(panels), 1), 3.4), layout="constrained")
+    if not panels:
+        figure.text(0.5, 0.5, "no training history", ha="center", va="center")
+    for index, (label, lines) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), index, xlabel="epoch", ylabel=label)
+        for name, legend, colour in lines:
+            axes.plot(curves[name].index, curves[name], label=legend, color=colour, marker=".", markersize=4)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        if label.endswith("loss"):
+            axes.legend()
+    return figure
+
+
+def class_map(
+    classified: np.ndarray, classes: Sequence[str], *, title: str, labels: np.ndarray | None = None
+) -> Figure:
+    """Draws the class of every pixel, with a legend and, if given, the ground truth beside it.
+
+    Args:
+        classified: (H, W) class index from 0; negative pixels stay white.
+        classes: K names.
+        title: Title of the figure.
+        labels: (H, W) ground truth, 1-K, 0 where there is none.
+
+    Returns:
+        The figure.
+    """
+    panels = {"classified": classified}
+    if labels is not None:
+        panels["ground truth"] = labels.astype(int) - 1  # unsigned labels would wrap at 0
+    height, width = classified.shape
+    stacked = width > height
+    rows, cols = (len(panels), 1) if stacked else (1, len(panels))
+    across = 9.0 if stacked else 4.5 * len(panels)
+    down = np.clip(across / cols * height / width, 1.2, 9) * rows + 0.5 * rows
+    colours = class_colours(len(classes)) / 255
+    figure = Figure(figsize=(across + 1.8, max(down + 0.4, 0.25 * len(classes) + 0.6)), layout="compressed")
+    figure.suptitle(title)
+    for index, (name, content) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(rows, cols, index, xlabel="column (pixel)", ylabel="row (pixel)")
+        if len(panels) > 1:
+            axes.set_title(name, fontsize="medium")
+        shown = np.ma.masked_less(content, 0)
+        axes.imshow(shown, ListedColormap(colours), vmin=-0.5, vmax=len(classes) - 0.5, interpolation="nearest")
+    handles = [
+        Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=name)
+        for colour, name in zip(colours, classes, strict=True)
+    ]
+    if any((content < 0).any() for content in panels.values()):
+        handles.append(Patch(facecolor="white", edgecolor="black", linewidth=0.4, label="unlabelled"))
+    figure.legend(handles=handles, loc="outside right upper", frameon=False)
+    return figure
+
+
+def sample_plot(
+    windows: Mapping[str, np.ndarray],
+    available: Sequence[bool],
+    label: int,
+    prediction: int | None,
+    classes: Sequence[str],
+) -> Figure:
+    """Draws one sample: a panel per modality, hatched where the modality is missing.
+
+    Three and more channels are shown as a false-colour composite of channels spread over the range, fewer by their
+    first channel. A red square marks the labelled pixel.
+
+    Args:
+        windows: (C, P, P) per modality, in the table's order.
+        available: One flag per modality, in the same order.
+        label: True class index, from 0.
+        prediction: Predicted class index, or ``None`` if there is none.
+        classes: K names.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(2.9 * len(windows), 3.3), layout="compressed")
+    guess = "" if prediction is None else f" · predicted: {classes[prediction]}"
+    figure.suptitle(f"true: {classes[label]}{guess}")
+    for index, ((name, window), present) in enumerate(zip(windows.items(), available, strict=True), 1):
+        axes = figure.add_subplot(1, len(windows), index)
+        if present:
+            _draw_window(figure, axes, name, window)
+        else:
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(name, fontsize="small")
+            axes.set_box_aspect(1)
+            axes.add_patch(Rectangle((0, 0), 1, 1, facecolor="0.9", edgecolor="0.6", hatch="//"))
+            axes.text(0.5, 0.5, "missing", ha="center", va="center", backgroundcolor="white")
+    return figure
+
+
+def _draw_window(figure: Figure, axes: Axes, name: str, window: np.ndarray) -> None:
+    channels, centre = len(window), window.shape[-1] // 2
+    if channels >= 3:
+        # From long to short wavelengths, so that vegetation is red, as in colour-infrared photographs.
+        chosen = [round(share * (channels - 1)) for share in (0.8, 0.5, 0.2)]
+        composite = window[chosen].transpose(1, 2, 0).astype(float)
+        low, high = np.percentile(composite, (2, 98), axis=(0, 1))
+        axes.imshow(np.clip((composite - low) / np.maximum(high - low, 1e-12), 0, 1))
+        shown = "channels " + ", ".join(str(channel + 1) for channel in chosen)
+    else:
+        image = axes.imshow(window[0], cmap="viridis")
+        figure.colorbar(image, ax=axes, shrink=0.7)
+        shown = "channel 1"
+    axes.add_patch(Rectangle((centre - 0.5, centre - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=1.5))
+    axes.set(xlabel="column (pixel)", ylabel="row (pixel)")
+    axes.set_title(f"{name}: {shown} of {channels}", fontsize="small")

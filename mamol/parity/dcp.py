@@ -1,0 +1,77 @@
+"""Kind ``released_dcp_remote``: the released DCP network for two modalities."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mamol.methods.base import Context
+from mamol.methods.dcp import DCP, DCPOptions
+from mamol.models.clip import VisualTower, vision_transformer
+from mamol.models.encoder import encode
+from mamol.parity.golden import Golden
+from mamol.parity.remote import adopt, visual_spec
+
+LEARNER = "prompt_learner."
+BLOCK = "visual.transformer.resblocks.0."  # has the dynamic prompts in the release
+PATTERNS = ("image1", "image2", "complete")  # in the order of ``pattern_table``, of the common prompts
+QUERIES = ("image", "text", "complete")  # the same of the dynamic ones
+RENAMED = {
+    rf"{LEARNER}layernorm_image(\d)\.(\d+)": r"learner.correlate.\2.projections.\1.0",
+    rf"{LEARNER}compound_prompt_projections_image(\d)\.(\d+)": r"learner.correlate.\2.projections.\1.1",
+    rf"{LEARNER}common_prompt_projection_image(\d)": r"learner.to_modality.projections.\1",
+    rf"{re.escape(BLOCK)}attn_prompt": "look",
+    r"visual\.(?=ln_post|proj)": "",
+}
+"""The release's names to ours; it counts the modalities from 1, we from 0."""
+
+
+def our_name(name: str) -> str:
+    """Our name of the release's ``name``, or the name itself."""
+    for theirs, ours in RENAMED.items():
+        if re.match(theirs, name):
+            renamed = re.sub(rf"^{theirs}", ours, name)
+            return re.sub(r"projections\.(\d)", lambda m: f"projections.{int(m[1]) - 1}", renamed)
+    return name
+
+
+def method_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of DCP by our names, from those of the release."""
+    state = {our_name(name): value for name, value in weights.items() if our_name(name) != name}
+    base = [[weights[f"{LEARNER}visual{i}_prompt_{has}"] for has in ("missing", "complete")] for i in (1, 2)]
+    return state | {
+        "learner.base": torch.stack([torch.stack(pair) for pair in base]),
+        "learner.common": torch.stack([weights[f"{LEARNER}common_prompt_{name}"] for name in PATTERNS]),
+        "queries": torch.stack([weights[f"{BLOCK}prompts_dynamic_{name}"].squeeze(1) for name in QUERIES]),
+    }
+
+
+def frozen_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the tower, without what DCP keeps in its first block."""
+    own = {name: value for name, value in weights.items() if "prompt" not in name}
+    return {name.removeprefix("visual."): value for name, value in own.items()}
+
+
+def released_dcp_remote(golden: Golden) -> dict[str, Tensor]:
+    """The stages of the released DCP network: prompts of every layer, then the features, of both streams.
+
+    Absent streams are encoded, too, as the release does before it zeroes them.
+    """
+    weights, sizes = golden.part("weights."), golden.sizes
+    frozen = frozen_state(weights)
+    tower = VisualTower(vision_transformer(replace(visual_spec(golden, frozen), quick_gelu=True)), "golden")
+    tower.load_weights(frozen, "golden")
+    options = DCPOptions(int(sizes["prompt_length"]), int(sizes["prompt_depth"]))
+    method = DCP(tower, 2, options)
+    adopt(method, method_state(weights))
+    code = golden.tensors["input.pattern_code"]
+    available = torch.stack([code != 2, code != 1], 1).float()
+    stages: dict[str, Tensor] = {}
+    for i in range(2):
+        context = Context(available, torch.full_like(code, i))
+        stages[f"features_{i + 1}"] = encode(tower, golden.tensors[f"input.tokens_{i + 1}"], method, context)
+        for layer in range(options.prompt_depth):
+            stages[f"prompts_{i + 1}.layer{layer}"] = method.prompts(layer, context)
+    return stages

@@ -1,0 +1,226 @@
+"""Checkpoints of the trainable part: a safetensors file whose header says what it belongs to."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mamol import __version__
+from mamol.data.tables import TableInfo
+from mamol.errors import MamolError
+from mamol.files import replacing
+from mamol.models.network import Network, NetworkSpec
+from mamol.training.released_checkpoint import is_released, load_released
+
+FORMAT = 1
+NAMED_BY_OLD_LIGHTNING = "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"
+KEY = "mamol"  # of the JSON in the safetensors header, and in Lightning's dictionary
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint belongs to.
+
+    Attributes:
+        network: Sizes, modality names, classes and method; enough to build the trainable part again.
+        backbone_fingerprint: sha256 of the frozen weights.
+        backbone_origin: Where they came from.
+        data: Dataset, protocol and fingerprint of the training table.
+        epoch: Epochs done.
+        score: Validation OA in percent, None without a validation table.
+        format: Of the checkpoint.
+        version: Of the program.
+    """
+
+    network: NetworkSpec
+    backbone_fingerprint: str
+    backbone_origin: str
+    data: dict[str, Any]
+    epoch: int
+    score: float | None
+    format: int = FORMAT
+    version: str = __version__
+
+    def to_json(self) -> str:
+        """Sorted JSON."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> "CheckpointInfo":
+        """Back from JSON.
+
+        Raises:
+            MamolError: Not JSON, or of another format.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise MamolError(f"{path} has checkpoint format {content['format']}, this version reads {FORMAT}")
+            return cls(**{**content, "network": NetworkSpec.from_json(content["network"])})
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise MamolError(f"{path} has no readable description of its network ({error}); train it again") from error
+
+
+def describe(network: Network, data: Mapping[str, Any], epoch: int, score: float | None) -> CheckpointInfo:
+    """What is stored beside the weights of ``network``."""
+    return CheckpointInfo(network.spec, network.tower.fingerprint, network.tower.origin, dict(data), epoch, score)
+
+
+def data_identity(info: TableInfo, fingerprint: str) -> dict[str, Any]:
+    """Which training pixels a checkpoint has seen."""
+    return {"dataset": info.dataset, "protocol": info.protocol, "seed": info.seed, "fingerprint": fingerprint}
+
+
+def save_checkpoint(path: Path, network: Network, info: CheckpointInfo) -> None:
+    """Writes the trainable part with its description, atomically."""
+    state = {name: value.detach().cpu().contiguous() for name, value in network.trainable_state().items()}
+    with replacing(path) as temporary:
+        save_file(state, temporary, metadata={KEY: info.to_json()})
+
+
+def read_checkpoint(path: Path | str) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+    """Reads a checkpoint of this program: ``best*.safetensors`` or Lightning's ``last*.ckpt``.
+
+    Nothing is unpickled but tensors and plain values.
+
+    Raises:
+        MamolError: Missing, truncated, of another program or format, or in need of arbitrary unpickling.
+    """
+    path = checkpoint_file(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return _described(read_pickle(path), path)
+
+
+def _described(content: Mapping[str, Any], path: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+    """The description and the weights in Lightning's dictionary of a run of this program."""
+    if is_released(content):
+        raise MamolError(
+            f"{path} is a checkpoint of the released code, which does not say its classes or bands: it can be tested "
+            "(test_only=True with released) or trained on (load_path), nothing else"
+        )
+    if KEY not in content or "state_dict" not in content:
+        raise MamolError(f"{path} is not a checkpoint of this program: it has no description under {KEY!r}")
+    return CheckpointInfo.from_json(content[KEY], path), content["state_dict"]
+
+
+def checkpoint_file(path: Path | str) -> Path:
+    """The file that ``load_path`` means: a checkpoint, or the best one of a run's folder.
+
+    Raises:
+        MamolError: There is no such file, or the folder has no best checkpoint.
+    """
+    path = Path(path)
+    if path.is_dir():
+        best = sorted((path / "checkpoints").glob("best*.safetensors"))
+        if not best:
+            raise MamolError(f"load_path={path}: no checkpoints/best*.safetensors in it; give a run's folder or a file")
+        return best[-1]
+    if not path.is_file():
+        raise MamolError(f"load_path={path}: there is no such file; give a run's folder or a file of its checkpoints")
+    return path
+
+
+def _read_safetensors(path: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise MamolError(
+            f"{path} cannot be read as safetensors ({error}); it is truncated or something else"
+        ) from error
+    if KEY not in metadata:
+        raise MamolError(f"{path} is not a checkpoint of this program: it has no description under {KEY!r}")
+    return CheckpointInfo.from_json(metadata[KEY], path), state
+
+
+class _Inert:
+    """Stands for the class by which the release's Lightning (1.1) files its callback's state; it does nothing."""
+
+
+def read_pickle(path: Path) -> dict[str, Any]:
+    """A ``.ckpt`` or ``.pt`` of tensors and plain values.
+
+    Raises:
+        MamolError: Truncated, or it would have to run code to be read.
+    """
+    try:
+        with torch.serialization.safe_globals([(_Inert, NAMED_BY_OLD_LIGHTNING)]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise MamolError(
+            f"{path} is refused: reading it would run code stored in it (only tensors and plain values are read); "
+            "save its state_dict alone, in the environment it comes from"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else "empty"
+        raise MamolError(
+            f"{path} cannot be read as a checkpoint ({first}); it is truncated or something else"
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def load_into(network: Network, path: Path | str) -> CheckpointInfo:
+    """Loads a checkpoint into a network built from the settings.
+
+    Args:
+        network: Of the same sizes, method and frozen weights.
+        path: A checkpoint of this program, or a ``.ckpt`` of the released code, whose own frozen weights become the
+            network's tower.
+
+    Returns:
+        What the checkpoint says of itself; of a released one, what it was loaded into.
+
+    Raises:
+        MamolError: The checkpoint is of another network, other data or another backbone.
+    """
+    path = checkpoint_file(path)
+    content = None if path.suffix == ".safetensors" else read_pickle(path)
+    if content is not None and is_released(content):
+        load_released(network, content["state_dict"], str(path))
+        return describe(network, {}, int(content.get("epoch", 0)), None)
+    info, state = _read_safetensors(path) if content is None else _described(content, path)
+    check_same_network(info.network, network.spec, path)
+    check_same_backbone(info, network, path)
+    network.load_trainable_state(state)
+    return info
+
+
+def check_same_network(stored: NetworkSpec, here: NetworkSpec, path: Path | str) -> None:
+    """Refuses a checkpoint of other sizes, modalities, classes or method, naming what differs."""
+    theirs, ours = stored.to_json(), here.to_json()
+    theirs |= theirs.pop("method_options")
+    ours |= ours.pop("method_options")
+    different = [
+        f"{key} {theirs.get(key)!r} there, {ours.get(key)!r} here"
+        for key in sorted(theirs.keys() | ours.keys())
+        if _plain(theirs.get(key)) != _plain(ours.get(key))
+    ]
+    if list(theirs["modalities"]) != list(ours["modalities"]) and not different:
+        different = [f"order of modalities {list(theirs['modalities'])} there, {list(ours['modalities'])} here"]
+    if different:
+        raise MamolError(
+            f"{path} belongs to another network or other data: {'; '.join(different)}; "
+            "use the table and the options it was trained with"
+        )
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def check_same_backbone(info: CheckpointInfo, network: Network, path: Path | str) -> None:
+    """Refuses a checkpoint trained on other frozen weights."""
+    if info.backbone_fingerprint != network.tower.fingerprint:
+        raise MamolError(
+            f"{path} was trained on other frozen weights ({info.backbone_origin}) than clip_weights gives now "
+            f"({network.tower.origin}); give the same clip_weights"
+        )

@@ -1,0 +1,40 @@
+"""Train, test and use MaMOL: ``python run.py [command] with <named configs> key=value …``."""
+
+import sys
+
+from config import ex
+from mamol import listing
+from mamol.cli import CommandLine
+from mamol.evaluation.predict import predict as draw_map
+
+line = CommandLine(ex)
+
+
+@ex.main
+def main() -> None:
+    """Train, then test the best checkpoint; with test_only=True only test load_path."""
+    print(line.experiment.run(line.folder))
+    print(line.folder)
+
+
+@ex.command(unobserved=True)
+def predict() -> None:
+    """Draw the class of every pixel: load_path=<checkpoint> scene=<raw folder> [present=hsi+lidar]."""
+    for path in draw_map(line.settings):
+        print(path)
+
+
+@ex.command(unobserved=True)
+def datasets() -> None:
+    """List the scenes that make_arrow.py knows."""
+    print(listing.datasets())
+
+
+@ex.command(unobserved=True)
+def methods() -> None:
+    """List the methods that method= can name."""
+    print(listing.methods())
+
+
+if __name__ == "__main__":
+    sys.exit(line(sys.argv))

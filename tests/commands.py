@@ -1,0 +1,68 @@
+"""The real command lines: in a process of their own, or in this one where many are tried."""
+
+import contextlib
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("backbone=tiny", "num_gpus=0", "per_gpu_batchsize=8", "batch_size=8", "progress_bar=False")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command line left: exit status and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def start(script: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen[str]:
+    """Starts ``python <script> <arguments>``."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def process(script: str, *arguments: object, cwd: Path = ROOT) -> Finished:
+    """Runs ``python <script> <arguments>`` to its end."""
+    running = start(script, *arguments, cwd=cwd)
+    out, err = running.communicate(timeout=240)
+    return Finished(running.returncode, out, err)
+
+
+def _module() -> ModuleType:
+    """``run.py``, loaded once: importing torch, Lightning and open_clip takes seconds."""
+    if "run" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
+        if spec is None or spec.loader is None:
+            raise RuntimeError("run.py is gone")
+        sys.modules["run"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["run"])
+    return sys.modules["run"]
+
+
+def run(*arguments: object, cwd: Path = ROOT) -> Finished:
+    """``python run.py <arguments>`` through the same entry, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = _module().line([str(ROOT / "run.py"), *map(str, arguments)])
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+    return Finished(status, out.getvalue(), err.getvalue())
+
+
+def trained(log_dir: Path, *arguments: object) -> Path:
+    """Runs a training to its end and returns the folder that its last line names."""
+    result = run("with", "remote", *QUICK, f"log_dir={log_dir}", *arguments)
+    if result.returncode:
+        raise RuntimeError(result.stderr[-2000:])
+    return Path(result.stdout.splitlines()[-1])

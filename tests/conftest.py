@@ -1,0 +1,32 @@
+"""Scenes and tables that many tests read."""
+
+from pathlib import Path
+
+import pytest
+
+import make_arrow
+from mamol.data.synthetic import write_synthetic_scene
+from tests.commands import trained
+
+
+@pytest.fixture(scope="session")
+def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic scene of HSI, LiDAR and SAR as .mat files."""
+    return write_synthetic_scene(tmp_path_factory.mktemp("scene"), height=40, width=48)
+
+
+@pytest.fixture(scope="session")
+def table_folder(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables of it: 6 classes, 4 × 4 windows, 8 training, 4 validation and 6 test pixels per class."""
+    out = tmp_path_factory.mktemp("table")
+    sizes = ["--patch-size", "4", "--train-per-class", "8", "--val-per-class", "4", "--test-per-class", "6"]
+    status = make_arrow.main(["--dataset", "synthetic", "--root", str(scene_folder), "--out", str(out), *sizes])
+    if status:
+        raise RuntimeError("make_arrow.py failed")
+    return out
+
+
+@pytest.fixture(scope="session")
+def finished_run(table_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of two epochs."""
+    return trained(tmp_path_factory.mktemp("runs"), f"data_root={table_folder}", "exp_name=done", "max_epoch=2")

@@ -1,0 +1,137 @@
+"""Maps: every pixel is classified once, and every file reads back what was written."""
+
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.crs import CRS
+from scipy.io import loadmat
+
+from mamol.data.patches import WindowCutter
+from mamol.data.scenes import GeoReference
+from mamol.errors import MamolError
+from mamol.evaluation.maps import classify_scene, write_map
+from mamol.evaluation.plots import class_colours
+
+CLASSES = ("water", "grass", "trees", "roads")
+SIZE = 6
+
+
+def scene(height: int, width: int) -> tuple[dict[str, WindowCutter], np.ndarray, np.ndarray]:
+    """Cutters of two modalities, and the class and probability that ``centre_pixel`` has to find."""
+    rng = np.random.default_rng(height * 100 + width)
+    truth = rng.integers(0, len(CLASSES), (height, width))
+    level = rng.uniform(0.5, 0.9, (height, width)).astype(np.float32)
+    rasters = {"hsi": np.eye(len(CLASSES), dtype=np.uint16)[truth], "lidar": level[..., None]}
+    return {name: WindowCutter(raster, SIZE) for name, raster in rasters.items()}, truth, level
+
+
+def centre_pixel(windows: dict[str, np.ndarray]) -> np.ndarray:
+    """Probability = LiDAR's value for the class that HSI shows at the labelled pixel, the rest spread evenly."""
+    shown = windows["hsi"][:, :, SIZE // 2, SIZE // 2]
+    level = windows["lidar"][:, :, SIZE // 2, SIZE // 2]
+    return np.where(shown > 0, level, (1 - level) / (len(CLASSES) - 1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(1, 9), width=st.integers(1, 9), batch=st.integers(1, 100))
+def test_every_pixel_gets_its_own_class_whatever_the_batch(height: int, width: int, batch: int) -> None:
+    cutters, truth, level = scene(height, width)
+    classified, confidence = classify_scene(centre_pixel, cutters, height, width, batch=batch, progress=False)
+    assert (classified.dtype, confidence.dtype) == (np.int16, np.float32)
+    np.testing.assert_array_equal(classified, truth)
+    np.testing.assert_array_equal(confidence, level)
+
+
+def test_no_call_gets_more_than_a_batch_of_pixels() -> None:
+    sizes = []
+
+    def predict(windows: dict[str, np.ndarray]) -> np.ndarray:
+        sizes.append(len(windows["hsi"]))
+        return centre_pixel(windows)
+
+    classify_scene(predict, scene(5, 7)[0], 5, 7, batch=16, progress=False)
+    assert sizes == [16, 16, 3]
+
+
+def test_progress_bar_is_shown_on_stderr_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    classify_scene(centre_pixel, scene(4, 4)[0], 4, 4, batch=4, progress=False)
+    assert capsys.readouterr() == ("", "")
+    classify_scene(centre_pixel, scene(4, 4)[0], 4, 4, batch=4, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "classifying" in err
+
+
+def test_a_probability_that_is_not_finite_is_refused_with_its_place() -> None:
+    def predict(windows: dict[str, np.ndarray]) -> np.ndarray:
+        probabilities = centre_pixel(windows)
+        probabilities[windows["lidar"][:, 0, SIZE // 2, SIZE // 2] == level[2, 1]] = np.nan
+        return probabilities
+
+    cutters, _, level = scene(4, 5)
+    with pytest.raises(MamolError, match=r"NaN or infinite at row 2, column 1, expected finite"):
+        classify_scene(predict, cutters, 4, 5, batch=3, progress=False)
+
+
+@pytest.fixture
+def classified() -> np.ndarray:
+    return (np.arange(7 * 11).reshape(7, 11) % len(CLASSES)).astype(np.int16)
+
+
+@pytest.fixture
+def confidence() -> np.ndarray:
+    return np.random.default_rng(0).random((7, 11), dtype=np.float32)
+
+
+def test_map_files_read_back_as_written(tmp_path: Path, classified: np.ndarray, confidence: np.ndarray) -> None:
+    written = write_map(tmp_path / "maps", "hsi+lidar", classified, confidence, CLASSES, None, "synthetic")
+    assert [path.name for path in written] == ["hsi+lidar.png", "hsi+lidar.mat", "hsi+lidar.npy"]
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == sorted(path.name for path in written)
+
+    assert matplotlib.image.imread(written[0]).std() > 0.1
+    matlab = loadmat(written[1])
+    assert matlab["classified"].dtype == np.uint8
+    np.testing.assert_array_equal(matlab["classified"], classified + 1)
+    np.testing.assert_array_equal(matlab["confidence"], confidence)
+    assert [cell.item() for cell in matlab["classes"].ravel()] == list(CLASSES)
+    array = np.load(written[2], allow_pickle=False)
+    np.testing.assert_array_equal(array, classified + 1)
+
+
+def test_geotiff_keeps_place_codes_colours_and_names(
+    tmp_path: Path, classified: np.ndarray, confidence: np.ndarray
+) -> None:
+    place = GeoReference(CRS.from_epsg(32632).to_wkt(), (2.5, 0.0, 664000.0, 0.0, -2.5, 5104000.0))
+    written = write_map(tmp_path, "map", classified, confidence, CLASSES, place, "synthetic")
+    assert written[-1] == tmp_path / "map.tif"
+    assert len(list(tmp_path.iterdir())) == len(written) == 4  # no side-car files
+    with rasterio.open(written[-1]) as file:
+        assert file.crs == CRS.from_epsg(32632)
+        assert tuple(file.transform)[:6] == place.transform
+        assert (file.dtypes, file.nodata) == (("uint8",), 0)
+        np.testing.assert_array_equal(file.read(1), classified + 1)
+        table = file.colormap(1)
+        assert [table[code] for code in range(1, 5)] == [(*colour, 255) for colour in class_colours(4).tolist()]
+        assert [file.tags()[f"CLASS_{code}"] for code in range(1, 5)] == list(CLASSES)
+
+
+def test_geotiff_without_a_coordinate_system_keeps_the_transform(tmp_path: Path, classified: np.ndarray) -> None:
+    place = GeoReference("", (1.0, 0.0, 10.0, 0.0, -1.0, 20.0))
+    tif = write_map(tmp_path, "map", classified, classified.astype(np.float32), CLASSES, place, "")[-1]
+    with rasterio.open(tif) as file:
+        assert file.crs is None
+        assert tuple(file.transform)[:6] == place.transform
+
+
+def test_more_than_255_classes_use_two_bytes(tmp_path: Path) -> None:
+    classified = np.arange(300, dtype=np.int16).reshape(15, 20)
+    names = [f"class {index}" for index in range(300)]
+    written = write_map(tmp_path, "many", classified, classified.astype(np.float32), names, None, "")
+    array = np.load(written[2])
+    assert array.dtype == np.uint16
+    np.testing.assert_array_equal(array, classified + 1)
