@@ -19,8 +19,8 @@ DEMO := build/demo
 	touch $@
 
 demo: .venv/run.stamp
-	$(BIN)/python -m mamol.data.synthetic --out $(DEMO)/scene
-	$(BIN)/python make_arrow.py --dataset synthetic --root $(DEMO)/scene --out $(DEMO)/table --patch-size 8
+	$(BIN)/python -m mamol.data.synthetic --out $(DEMO)/scene --height 64 --width 96
+	$(BIN)/python make_arrow.py --dataset synthetic --root $(DEMO)/scene --out $(DEMO)/table --patch-size 6 --test-per-class 150
 	set -e; run=$$($(BIN)/python run.py with demo data_root=$(DEMO)/table log_dir=$(DEMO)/runs | tee /dev/stderr | tail -n 1); \
 	$(BIN)/python run.py predict with demo load_path=$$run scene=$(DEMO)/scene present=each; \
 	echo "Scores: $$run/metrics.json  Plots: $$run/confusion.png, $$run/curves.png  Maps: $$run/maps/"

@@ -6,6 +6,8 @@
 
 from sacred import SETTINGS, Experiment
 
+from mamol.methods import METHODS
+
 # By file descriptor, Sacred would also capture what Lightning's other processes print.
 SETTINGS.CAPTURE_MODE = "sys"
 
@@ -149,6 +151,12 @@ def demo() -> None:
     log_dir = "build/demo/runs"
     backbone = "tiny"
     num_gpus = 0
-    max_epoch = 20
+    max_epoch = 15
     batch_size = 32
     per_gpu_batchsize = 32
+
+
+# A method by its name, `with houston2013 mmp`, which names the run, too; released has more to it, above.
+for _method in METHODS:
+    if _method != "released":
+        ex.add_named_config(_method, {"method": _method, "exp_name": _method})

@@ -13,27 +13,27 @@ line = CommandLine(ex)
 @ex.main
 def main() -> None:
     """Train, then test the best checkpoint; with test_only=True only test load_path."""
-    print(line.experiment.run(line.folder))
-    print(line.folder)
+    line.show(line.experiment.run(line.folder))
+    line.show(line.folder)
 
 
 @ex.command(unobserved=True)
 def predict() -> None:
     """Draw the class of every pixel: load_path=<checkpoint> scene=<raw folder> [present=hsi+lidar]."""
     for path in draw_map(line.settings):
-        print(path)
+        line.show(path)
 
 
 @ex.command(unobserved=True)
 def datasets() -> None:
     """List the scenes that make_arrow.py knows."""
-    print(listing.datasets())
+    line.show(listing.datasets())
 
 
 @ex.command(unobserved=True)
 def methods() -> None:
     """List the methods that method= can name."""
-    print(listing.methods())
+    line.show(listing.methods())
 
 
 if __name__ == "__main__":

@@ -59,6 +59,11 @@ class CommandLine:
             return 1
         return 0
 
+    def show(self, text: object) -> None:
+        """Prints a result, from the process of rank 0 only."""
+        if is_rank_zero():
+            sys.stdout.write(f"{text}\n")
+
     def _check(self, config: dict[str, Any], command_name: str) -> None:
         """Checks everything before a run is begun or a file is written."""
         self.settings = Settings.of(config)
@@ -70,9 +75,10 @@ class CommandLine:
 
 
 def _set_up_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO if is_rank_zero() else logging.ERROR, format="%(message)s", stream=sys.stdout)
     for noisy in ("sacred", "pytorch_lightning", "lightning.pytorch", "lightning.fabric", "matplotlib", "rasterio"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode.*")  # the frozen tower, on purpose
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")  # a continued run
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # loading is one gather per batch

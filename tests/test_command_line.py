@@ -91,6 +91,25 @@ def kill_after_two_epochs(folder: Path, *arguments: str) -> None:
     running.wait()
 
 
+def test_two_processes_do_what_one_does(table_folder: Path, tmp_path: Path) -> None:
+    arguments = [f"data_root={table_folder}", "max_epoch=2", "test_type=lidar+sar"]
+    alone = trained(tmp_path, *arguments, "exp_name=alone")
+    command = ["with", "remote", *QUICK, *arguments, f"log_dir={tmp_path}", "exp_name=pair"]
+    pair = process("run.py", *command, "cpu_processes=2", "per_gpu_batchsize=4")
+    assert pair.returncode == 0, pair.stderr[-2000:]
+    assert pair.stdout.count("pair_seed0\n") == 1, "only rank 0 speaks"
+    first, second = metrics(alone), metrics(tmp_path / "pair_seed0")
+    assert first["missing"] == second["missing"]
+    assert first["test"]["n"] == second["test"]["n"] == 36
+    assert {k: v["n"] for k, v in first["test"]["per_pattern"].items()} == {
+        k: v["n"] for k, v in second["test"]["per_pattern"].items()
+    }
+    losses = [pd.read_csv(folder / "history.csv")["train/loss"] for folder in (alone, tmp_path / "pair_seed0")]
+    pd.testing.assert_series_equal(*losses, rtol=1e-3)
+    assert len(list((tmp_path / "pair_seed0" / "sacred").glob("[0-9]*"))) == 1
+    assert not (tmp_path / "pair_seed0_2").exists()
+
+
 def test_lists(tmp_path: Path) -> None:
     assert "houston2013" in run("datasets", cwd=tmp_path).stdout
     assert "mamol" in run("methods", cwd=tmp_path).stdout

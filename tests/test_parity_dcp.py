@@ -142,7 +142,7 @@ def test_swapped_patterns_are_noticed(tensors: Weights, tmp_path: Path) -> None:
     ("drop", "sizes", "message"),
     [
         ("weights.prompt_learner.layernorm_image2.1.bias", {}, "do not make the released network: learner.correlate.1"),
-        ("weights.visual.proj", {}, "proj"),
+        ("weights.visual.proj", {}, "holds another tower"),
         ("", {"prompt_depth": "9"}, "prompt_depth=9: the tower has 3 blocks"),
         ("", {"prompt_length": "7"}, "prompt_length=7 must be a multiple of 3"),
         ("input.tokens_2", {}, "its tensors and sizes make no network"),

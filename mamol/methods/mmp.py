@@ -7,8 +7,8 @@ of block l, without its projections; the number of tokens stays.
 The source has one ViLT for image and text. Here every stream goes through the shared CLIP tower with the prompts of
 its sample's pattern, of which there are 2^M - 1 (its three for M = 2), and the class token is read where it stands
 behind the prompts. Left out: its pooler and two-layer head (every method has the same linear head), and its initial
-values, zeros but for one row of ones. There is no position on a prompt, so equal rows get equal gradients and stay
-equal: of 16 prompts two would be distinct. Here they are normal with standard deviation 0.02.
+values, zeros but for one row of ones. There is no position on a prompt, and no dropout here, so equal rows would get
+equal gradients and stay equal: of 16 prompts two would be distinct. Here they are normal with standard deviation 0.02.
 """
 
 from dataclasses import dataclass

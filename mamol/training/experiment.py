@@ -132,7 +132,7 @@ class Experiment:
             limit_test_batches=s.limit_batches,
             callbacks=[*callbacks, *extra, *bar],
             logger=TensorBoardLogger(folder, name="", version="tensorboard") if training else False,
-            log_every_n_steps=10,
+            log_every_n_steps=1,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             enable_checkpointing=training,

@@ -89,3 +89,15 @@ def test_odd_length_and_too_deep_prompts_are_refused() -> None:
         MMPOptions(prompt_length=5, prompt_type="attention")
     with pytest.raises(MamolError, match="prompt_depth=6: the tower has 4 blocks; give at most as many"):
         MMP(WIDTH, LAYERS, 2, MMPOptions())
+
+
+def test_equal_prompts_would_stay_equal() -> None:
+    """Why the source's initial values, one row of ones and zeros, are not taken."""
+    method = MMP(WIDTH, LAYERS, 1, MMPOptions(LENGTH, DEPTH))
+    with torch.no_grad():
+        method.prompts.zero_()
+        method.prompts[:, :, 0] = 1
+    encode(small_tower(), tokens(), method, streams(1)).square().sum().backward()
+    zeros = method.prompts.grad[0, :, 1:]
+    assert zeros.abs().max() > 1e-3
+    torch.testing.assert_close(zeros, zeros[:, :1].expand_as(zeros))
