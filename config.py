@@ -142,6 +142,25 @@ def augsburg3() -> None:
     modalities = ["hsi", "sar", "lidar"]
 
 
+# Table 5: without the routed experts.
+@ex.named_config
+def no_dynamic() -> None:
+    dynamic_experts = False
+
+
+# Table 5: without the static experts, shared and per modality.
+@ex.named_config
+def no_static() -> None:
+    shared_expert = False
+    modality_experts = False
+
+
+# Table 5: without the experts per modality.
+@ex.named_config
+def no_modality() -> None:
+    modality_experts = False
+
+
 # The synthetic three-sensor scene of `make demo`, small enough for two CPU cores.
 @ex.named_config
 def demo() -> None:

@@ -3,7 +3,7 @@
 import sys
 
 from config import ex
-from mamol import listing
+from mamol import listing, parameters
 from mamol.cli import CommandLine
 from mamol.evaluation.predict import predict as draw_map
 
@@ -34,6 +34,12 @@ def datasets() -> None:
 def methods() -> None:
     """List the methods that method= can name."""
     line.show(listing.methods())
+
+
+@ex.command(unobserved=True)
+def params() -> None:
+    """Say where the parameters of a network are."""
+    line.show(parameters.report(line.settings))
 
 
 if __name__ == "__main__":

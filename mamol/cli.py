@@ -75,7 +75,9 @@ class CommandLine:
 
 
 def _set_up_logging() -> None:
-    logging.basicConfig(level=logging.INFO if is_rank_zero() else logging.ERROR, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(
+        level=logging.INFO if is_rank_zero() else logging.ERROR, format="%(message)s", stream=sys.stdout
+    )
     for noisy in ("sacred", "pytorch_lightning", "lightning.pytorch", "lightning.fabric", "matplotlib", "rasterio"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode.*")  # the frozen tower, on purpose

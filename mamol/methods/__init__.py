@@ -82,13 +82,13 @@ METHODS: dict[str, MethodEntry] = {
         "dynamic, shared and modality-specific low-rank experts beside the frozen MLPs",
         "arXiv 2511.11460, Eq. 12-17",
         MaMOLOptions,
-        lambda tower, modalities, options: MaMOL(tower.width, len(tower.blocks), modalities, options),
+        MaMOL,
     ),
     "released": MethodEntry(
         "the released code's adapter: output projection, random experts, thresholded gates",
         "github Jiahuiqu/mamol; use the named config released",
         ReleasedOptions,
-        lambda tower, modalities, options: Released(tower.width, len(tower.blocks), modalities, options),
+        Released,
         fixed=("experts_static",),
     ),
     "baseline": MethodEntry(
@@ -107,19 +107,19 @@ METHODS: dict[str, MethodEntry] = {
         "one low-rank update per block, always on, as many parameters as MaMOL: the control",
         "Hu et al. 2021, arXiv 2106.09685",
         MaMOLOptions,
-        lambda tower, modalities, options: SingleLoRA(tower.width, len(tower.blocks), modalities, options),
+        SingleLoRA,
     ),
     "lora_pattern": MethodEntry(
         "one low-rank update per block and missing pattern, growing with 2^M - 1: a control",
         "with the experts of arXiv 2511.11460, Eq. 13",
         LoRAPatternOptions,
-        lambda tower, modalities, options: LoRAPattern(tower.width, len(tower.blocks), modalities, options),
+        LoRAPattern,
     ),
     "mmp": MethodEntry(
         "prompts picked by the missing pattern, as tokens or as keys and values",
         "Lee et al. 2023, arXiv 2303.03369",
         MMPOptions,
-        lambda tower, modalities, options: MMP(tower.width, len(tower.blocks), modalities, options),
+        MMP,
     ),
     "dcp": MethodEntry(
         "correlated, common and dynamic prompts picked by the missing pattern",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mamol.errors import MamolError
 from mamol.models.clip import VisualTower
@@ -16,26 +17,42 @@ FeedForward = Callable[[Tensor], Tensor]
 class Context:
     """What a method knows of the N streams that go through a tower together.
 
-    A stream is one present modality of one sample.
+    A stream is one present modality of one sample; with ``fusion=single_stream`` it is all of them in one sequence.
 
     Attributes:
         available: (N, M) float, 1 where the stream's sample has the modality.
-        modality: (N,) long, the stream's own modality.
+        modality: (N,) long, the stream's own modality; None if it holds all present ones.
         pattern: Whatever the method derived from ``available`` for this pass, for example ψ(m) as (N, 8).
         losses: Auxiliary losses that the layers of this pass added.
-        routing: Layer number to gates (N, T, K), filled only if it is a dictionary.
+        routing: Layer number to gates (N, T, K), filled only if it is a dictionary; zero at padding.
+        token_mask: (N, T) bool, False where an embedded token is padding; None if there is none.
     """
 
     available: Tensor
-    modality: Tensor
+    modality: Tensor | None
     pattern: Tensor | None = None
     losses: list[Tensor] = field(default_factory=list)
     routing: dict[int, Tensor] | None = None
+    token_mask: Tensor | None = None
+
+    def mask(self, length: int) -> Tensor | None:
+        """Which tokens of the sequences are no padding, for every attention and every mean over tokens.
+
+        Args:
+            length: Of the sequences at hand: the embedded tokens behind class token and prompts, or the class token.
+
+        Returns:
+            (N, length) bool, or None if all of them are.
+        """
+        if self.token_mask is None or length == 1:
+            return None
+        return functional.pad(self.token_mask, (length - self.token_mask.shape[1], 0), value=True)
 
     def record(self, layer: int, gates: Tensor) -> None:
         """Keeps the gates (N, T, K) of a layer, if the routing is asked for."""
         if self.routing is not None:
-            self.routing[layer] = gates.detach()
+            mask = self.mask(gates.shape[1])
+            self.routing[layer] = gates.detach() if mask is None else gates.detach() * mask[..., None]
 
     def prepared(self) -> Tensor:
         """``pattern``, of a method whose ``begin`` sets it."""
@@ -105,9 +122,9 @@ class Method(nn.Module):
         """The sum of the losses that the layers of this pass added, or None."""
         return torch.stack(context.losses).sum() if context.losses else None
 
-    def parameter_groups(self) -> dict[str, int]:
-        """Trainable parameters per part, for the parameter report."""
-        return {}
+    def routing(self) -> list[nn.Module]:
+        """The modules that decide which experts are used, for the parameter report."""
+        return []
 
 
 def chosen_blocks(wanted: str | Sequence[int], blocks: int) -> list[int]:

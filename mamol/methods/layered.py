@@ -29,6 +29,11 @@ class Layered(Method):
         super().__init__()
         self.layers = nn.ModuleDict({str(block): make(block) for block in chosen_blocks(wanted, blocks)})
 
+    def routing(self) -> list[nn.Module]:
+        """The routers of the layers that have one."""
+        routers = (getattr(layer, "router", None) for layer in self.layers.values())
+        return [router for router in routers if router is not None]
+
     def feed_forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
         """The layer of a chosen block; the frozen MLP elsewhere."""
         if str(layer) not in self.layers:

@@ -14,6 +14,7 @@ from mamol.methods.base import Context, FeedForward
 from mamol.methods.layered import Layered
 from mamol.methods.lora import StackedLoRA
 from mamol.methods.patterns import pattern_index
+from mamol.models.clip import VisualTower
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,16 @@ class LoRAPatternLayer(nn.Module):
 class LoRAPattern(Layered):
     """The updates of all chosen blocks."""
 
-    def __init__(self, width: int, blocks: int, modalities: int, options: LoRAPatternOptions) -> None:
+    def __init__(self, tower: VisualTower, modalities: int, options: LoRAPatternOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            width: Token width d of the tower.
-            blocks: How many blocks the tower has.
+            tower: It says width and number of blocks.
             modalities: M.
             options: Size and place.
         """
-        super().__init__(options.expert_blocks, blocks, lambda block: LoRAPatternLayer(width, modalities, options.rank))
+        super().__init__(
+            options.expert_blocks,
+            len(tower.blocks),
+            lambda block: LoRAPatternLayer(tower.width, modalities, options.rank),
+        )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mamol.errors import MamolError
 from mamol.methods.base import Context, Method
 from mamol.methods.patterns import pattern_index
+from mamol.models.clip import VisualTower
 
 INITIAL_STD = 0.02
 
@@ -57,12 +58,11 @@ class MMP(Method):
         prompts: (2^M - 1, depth, L, width).
     """
 
-    def __init__(self, width: int, blocks: int, modalities: int, options: MMPOptions) -> None:
+    def __init__(self, tower: VisualTower, modalities: int, options: MMPOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            width: Token width d of the tower.
-            blocks: How many blocks the tower has.
+            tower: It says width and number of blocks.
             modalities: M.
             options: Number, depth and kind of the prompts.
 
@@ -70,9 +70,10 @@ class MMP(Method):
             MamolError: More layers with prompts than blocks.
         """
         super().__init__()
-        check_depth(options.prompt_depth, blocks)
+        check_depth(options.prompt_depth, len(tower.blocks))
         self.options = options
-        self.prompts = nn.Parameter(torch.empty(2**modalities - 1, options.prompt_depth, options.prompt_length, width))
+        shape = (2**modalities - 1, options.prompt_depth, options.prompt_length, tower.width)
+        self.prompts = nn.Parameter(torch.empty(shape))
         nn.init.normal_(self.prompts, std=INITIAL_STD)
 
     def before_block(self, layer: int, x: Tensor, context: Context) -> Tensor:

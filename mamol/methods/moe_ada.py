@@ -21,7 +21,7 @@ from torch.nn import functional
 from mamol.errors import MamolError
 from mamol.methods.base import Context
 from mamol.methods.layered import CLIPMLP, Layered
-from mamol.methods.mamol import balance_loss, top_k_gates
+from mamol.methods.routing import balance_loss, top_k_gates
 from mamol.models.clip import VisualTower
 
 DROPOUT = 0.1

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mamol.methods.base import Context, FeedForward
 from mamol.methods.layered import Layered
-from mamol.methods.mamol import balance_loss, top_k_gates
+from mamol.methods.routing import balance_loss, top_k_gates
 from mamol.models.clip import VisualTower
 
 

@@ -23,9 +23,9 @@ from mamol.errors import MamolError
 from mamol.methods.base import Context, FeedForward
 from mamol.methods.layered import CLIPMLP, Layered
 from mamol.methods.lora import StackedLoRA
-from mamol.methods.mamol import PATTERN_WIDTH
 from mamol.methods.moe_ada import DROPOUT
 from mamol.methods.patterns import pattern_index
+from mamol.methods.routing import PATTERN_WIDTH
 from mamol.models.clip import VisualTower
 
 TASK_WIDTH = 64  # of the pattern's embedding in MOELoRA
@@ -156,3 +156,7 @@ class MoETask(Layered):
     def begin(self, context: Context) -> None:
         """ψ(m) of each stream, (N, 8), or its gates, (N, K)."""
         context.pattern = self.pattern(context.available)
+
+    def routing(self) -> list[nn.Module]:
+        """The routers and what knows the pattern."""
+        return [*super().routing(), self.pattern]

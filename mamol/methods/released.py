@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mamol.methods.base import Context, FeedForward, Method, chosen_blocks
+from mamol.methods.base import Context, FeedForward
+from mamol.methods.layered import Layered
 from mamol.methods.lora import StackedLoRA
-from mamol.methods.mamol import PATTERN_WIDTH, Router, top_k_gates
+from mamol.methods.routing import PATTERN_WIDTH, Router, top_k_gates
+from mamol.models.clip import VisualTower
 
 INITIAL_STD = 0.02  # of both matrices of every expert
 THRESHOLD = 0.5  # of a component of e, above which a specific expert is on
@@ -77,11 +79,14 @@ class ReleasedLayer(nn.Module):
         for matrix in (self.experts.down, self.experts.up):
             nn.init.normal_(matrix, std=INITIAL_STD)
 
-    def forward(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """What is added (N, T, width) for the tokens ``z`` (N, T, width) of block ``layer``."""
+    def forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
+        """Frozen MLP plus adapter, (N, T, width), for the tokens ``z`` (N, T, width) of block ``layer``."""
+        return mlp(z) + self.adapter(layer, z, context)
+
+    def adapter(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """What is added to the frozen MLP, (N, T, width)."""
         dynamic, _ = top_k_gates(self.router(z, context.pattern), self.options.top_k)
-        if context.routing is not None:
-            context.routing[layer] = dynamic.detach()
+        context.record(layer, dynamic)
         static = self._static_gates(context)[:, None].expand(-1, z.shape[1], -1)
         return self.out(functional.gelu(self.experts(z, torch.cat([dynamic, static.to(dynamic)], -1))))
 
@@ -93,33 +98,27 @@ class ReleasedLayer(nn.Module):
         return torch.cat([specific.new_ones(len(specific), 1), specific], 1)
 
 
-class Released(Method):
+class Released(Layered):
     """The adapters of all chosen blocks of one tower, and the embedding e of the missing code, which they share."""
 
-    def __init__(self, width: int, blocks: int, modalities: int, options: ReleasedOptions) -> None:
+    def __init__(self, tower: VisualTower, modalities: int, options: ReleasedOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            width: Token width d of the tower.
-            blocks: How many blocks the tower has.
+            tower: It says width and number of blocks.
             modalities: M.
             options: Sizes, and which blocks.
         """
-        super().__init__()
-        self.pattern_embedding = nn.Linear(3 if modalities == 2 else modalities, PATTERN_WIDTH)
-        self.layers = nn.ModuleDict(
-            {
-                str(block): ReleasedLayer(width, modalities, options)
-                for block in chosen_blocks(options.expert_blocks, blocks)
-            }
+        width = tower.width
+        super().__init__(
+            options.expert_blocks, len(tower.blocks), lambda block: ReleasedLayer(width, modalities, options)
         )
+        self.pattern_embedding = nn.Linear(3 if modalities == 2 else modalities, PATTERN_WIDTH)
 
     def begin(self, context: Context) -> None:
         """Embeds the missing code: e of each stream, (N, 8)."""
         context.pattern = self.pattern_embedding(missing_code(context.available))
 
-    def feed_forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
-        """Frozen MLP plus adapter in the chosen blocks."""
-        if str(layer) not in self.layers:
-            return mlp(z)
-        return mlp(z) + self.layers[str(layer)](layer, z, context)
+    def routing(self) -> list[nn.Module]:
+        """The routers and the embedding of the missing code."""
+        return [*super().routing(), self.pattern_embedding]

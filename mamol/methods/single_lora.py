@@ -12,6 +12,7 @@ from mamol.methods.base import Context, FeedForward, chosen_blocks
 from mamol.methods.layered import Layered
 from mamol.methods.lora import StackedLoRA
 from mamol.methods.mamol import MaMOL, MaMOLOptions
+from mamol.models.clip import VisualTower
 
 
 class SingleLoRALayer(nn.Module):
@@ -39,28 +40,26 @@ class SingleLoRA(Layered):
         rank: ``matching_rank`` of MaMOL with the same options.
     """
 
-    def __init__(self, width: int, blocks: int, modalities: int, options: MaMOLOptions) -> None:
+    def __init__(self, tower: VisualTower, modalities: int, options: MaMOLOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            width: Token width d of the tower.
-            blocks: How many blocks the tower has.
+            tower: It says width and number of blocks.
             modalities: M.
             options: Those of the MaMOL whose size is matched.
         """
-        rank = matching_rank(width, blocks, modalities, options)
-        super().__init__(options.expert_blocks, blocks, lambda block: SingleLoRALayer(width, rank))
+        width, rank = tower.width, matching_rank(tower, modalities, options)
+        super().__init__(options.expert_blocks, len(tower.blocks), lambda block: SingleLoRALayer(width, rank))
         self.rank = rank
 
 
-def matching_rank(width: int, blocks: int, modalities: int, options: MaMOLOptions) -> int:
+def matching_rank(tower: VisualTower, modalities: int, options: MaMOLOptions) -> int:
     """The rank at which the updates together have as many parameters as MaMOL: 235 for ViT-B/16, M = 2.
 
     A rank costs ``2·width`` parameters per adapted block, so the totals differ by at most ``width`` per block.
 
     Args:
-        width: Token width d.
-        blocks: How many blocks the tower has.
+        tower: It says width and number of blocks.
         modalities: M.
         options: Of that MaMOL.
 
@@ -68,5 +67,6 @@ def matching_rank(width: int, blocks: int, modalities: int, options: MaMOLOption
         At least 1.
     """
     with torch.device("meta"):
-        size = sum(p.numel() for p in MaMOL(width, blocks, modalities, options).parameters())
-    return max(1, round(size / (2 * width * len(chosen_blocks(options.expert_blocks, blocks)))))
+        size = sum(p.numel() for p in MaMOL(tower, modalities, options).parameters())
+    blocks = chosen_blocks(options.expert_blocks, len(tower.blocks))
+    return max(1, round(size / (2 * tower.width * len(blocks))))

@@ -89,11 +89,15 @@ class VisualTower(nn.Module):
         self.origin, self.fingerprint = origin, fingerprint(self.visual.state_dict())
 
     def begin(self, tokens: Tensor) -> Tensor:
-        """Class token in front, positions added, ``ln_pre``: (N, T, width) to (N, 1 + T, width)."""
+        """Class token in front, positions added, ``ln_pre``: (N, S·grid², width) to (N, 1 + S·grid², width).
+
+        Every one of the S grids of a sequence gets the same positions: one pixel, one position.
+        """
         visual = self.visual
         positions = visual.positional_embedding
         first = (visual.class_embedding + positions[0]).expand(tokens.shape[0], 1, -1)
-        return visual.ln_pre(torch.cat([first.to(tokens.dtype), tokens + positions[1:]], 1))
+        placed = (tokens.unflatten(1, (-1, len(positions) - 1)) + positions[1:]).flatten(1, 2)
+        return visual.ln_pre(torch.cat([first.to(tokens.dtype), placed], 1))
 
     def finish(self, x: Tensor) -> Tensor:
         """``ln_post`` and projection of class tokens: (N, width) to (N, output_dim)."""
@@ -101,7 +105,11 @@ class VisualTower(nn.Module):
 
 
 def attention(
-    module: nn.MultiheadAttention, query: Tensor, context: Tensor, prefix: tuple[Tensor, Tensor] | None = None
+    module: nn.MultiheadAttention,
+    query: Tensor,
+    context: Tensor,
+    prefix: tuple[Tensor, Tensor] | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Multi-head attention with the weights of ``module``; ``query`` may be part of ``context``.
 
@@ -113,6 +121,7 @@ def attention(
         query: (N, Q, width).
         context: (N, T, width), keys and values.
         prefix: (N, L, width) keys and values in front of the projected ones.
+        mask: (N, T) bool, False at tokens that nothing attends to.
 
     Returns:
         (N, Q, width).
@@ -126,8 +135,9 @@ def attention(
         k, v = functional.linear(context, weight[width:], bias[width:]).chunk(2, -1)
     if prefix is not None:
         k, v = (torch.cat([extra.to(x.dtype), x], 1) for extra, x in zip(prefix, (k, v), strict=True))
+        mask = mask if mask is None else functional.pad(mask, (prefix[0].shape[1], 0), value=True)
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    mixed = functional.scaled_dot_product_attention(q, k, v)
+    mixed = functional.scaled_dot_product_attention(q, k, v, None if mask is None else mask[:, None, None])
     return module.out_proj(mixed.transpose(1, 2).flatten(2))
 
 

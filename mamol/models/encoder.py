@@ -13,7 +13,7 @@ def encode(tower: VisualTower, tokens: Tensor, method: Method, context: Context,
 
     Args:
         tower: The frozen tower.
-        tokens: (N, T, width), embedded windows without class token and positions.
+        tokens: (N, T, width), embedded windows, one or several per stream, without class token and positions.
         method: What is added to the tower.
         context: The streams.
         shortcut: Only the class token leaves the last block, so only it goes through that block's query, MLP and
@@ -35,6 +35,6 @@ def encode(tower: VisualTower, tokens: Tensor, method: Method, context: Context,
         if shortcut and layer == last:
             query, x = (t[:, class_token : class_token + 1] for t in (h, x))
             class_token = 0
-        x = x + attention(block.attn, query, h, method.attention_prefix(layer, context))
+        x = x + attention(block.attn, query, h, method.attention_prefix(layer, context), context.mask(h.shape[1]))
         x = x + method.feed_forward(layer, block.ln_2(x), block.mlp, context)
     return method.finish(x[:, class_token], tower)

@@ -13,6 +13,7 @@ from mamol.methods.base import Context
 from mamol.models.clip import VisualTower
 from mamol.models.embedding import WindowEmbedding
 from mamol.models.encoder import encode
+from mamol.models.fusion import FUSIONS
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class NetworkSpec:
         patch_size: Window side P in pixels, the token grid.
         method_options: The settings that the method reads.
         activation: Of the frozen MLPs; ``auto`` is the one that the weights were trained with.
+        fusion: Where the modalities come together, ``late`` or ``single_stream``.
     """
 
     backbone: str
@@ -36,6 +38,7 @@ class NetworkSpec:
     patch_size: int
     method_options: dict[str, Any] = field(default_factory=dict)
     activation: str = "auto"
+    fusion: str = "late"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -57,9 +60,8 @@ class NetworkSpec:
 class Network(nn.Module):
     """MaMOL's network for M modalities.
 
-    Every present stream (one modality of one sample) goes through its own embedding and the common frozen tower;
-    features of absent ones are zero. Absent streams are never encoded: streams do not meet before the
-    concatenation, so this is exact.
+    Every present stream (one modality of one sample) goes through its own embedding and the common frozen tower, alone
+    or in one sequence with the other streams of its sample, as the fusion says. Absent streams are never embedded.
     """
 
     def __init__(self, spec: NetworkSpec, tower: VisualTower, seed: int = 0) -> None:
@@ -69,17 +71,24 @@ class Network(nn.Module):
             spec: Sizes and method.
             tower: The frozen tower, its grid equal to the window.
             seed: Of the initial weights.
+
+        Raises:
+            MamolError: The method's settings do not fit the tower, or the tower does not fit the fusion.
         """
         super().__init__()
         self.spec = spec
         self.tower = tower
-        streams = len(spec.modalities)
+        self.fusion = FUSIONS[spec.fusion]
+        modalities = len(spec.modalities)
+        type_start = tower.type_start(self.fusion.typed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.embedding = nn.ModuleList(WindowEmbedding(c, tower.width) for c in spec.modalities.values())
-            self.method = METHODS[spec.method].build(tower, streams, spec.method_options)
+            self.embedding = nn.ModuleList(
+                WindowEmbedding(bands, tower.width, type_start) for bands in spec.modalities.values()
+            )
+            self.method = METHODS[spec.method].build(tower, modalities, spec.method_options)
             self.embedding.requires_grad_(self.method.trains_embedding)
-            self.head = nn.Linear(streams * tower.output_dim, len(spec.classes))
+            self.head = nn.Linear(self.fusion.feature_width(modalities, tower.output_dim), len(spec.classes))
             nn.init.normal_(self.head.weight, std=0.02)
             nn.init.zeros_(self.head.bias)
 
@@ -89,17 +98,16 @@ class Network(nn.Module):
         return cast(list[WindowEmbedding], list(self.embedding))
 
     def features(self, batch: Mapping[str, Tensor], context: Context | None = None) -> Tensor:
-        """The concatenated features.
+        """What the head sees.
 
         Args:
             batch: Modality to (B, C, P, P) windows, and ``available`` (B, M) bool.
             context: Given to record the routing; made here otherwise.
 
         Returns:
-            (B, M·output_dim), zero where a modality is absent.
+            (B, M·output_dim), zero where a modality is absent; with ``fusion=single_stream`` (B, output_dim).
         """
         available = batch["available"]
-        modality, sample = available.T.nonzero(as_tuple=True)
         context = self.context(batch) if context is None else context
         tokens = torch.cat(
             [
@@ -107,15 +115,12 @@ class Network(nn.Module):
                 for i, (name, embedding) in enumerate(zip(self.spec.modalities, self.embeddings, strict=True))
             ]
         )
-        encoded = encode(self.tower, tokens, self.method, context)
-        features = encoded.new_zeros(*available.shape, encoded.shape[-1])
-        return features.index_put((sample, modality), encoded).flatten(1)
+        encoded = encode(self.tower, self.fusion.sequences(tokens, available), self.method, context)
+        return self.fusion.features(encoded, available)
 
     def context(self, batch: Mapping[str, Tensor]) -> Context:
-        """The present streams of a batch, modality by modality, as the encoder sees them."""
-        available = batch["available"]
-        modality, sample = available.T.nonzero(as_tuple=True)
-        return Context(available[sample].float(), modality)
+        """What the encoder's methods know of a batch."""
+        return self.fusion.context(batch["available"], self.spec.patch_size**2)
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Logits (B, K) and the method's auxiliary loss, if it has one."""

@@ -11,15 +11,15 @@ import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from mamol import __version__
+from mamol import __version__, parameters
+from mamol.building import network_spec
 from mamol.data.datamodules import RemoteSensingData
 from mamol.errors import MamolError
 from mamol.evaluation.metrics import as_text
 from mamol.evaluation.results import write_results
 from mamol.files import write_json
-from mamol.methods import METHODS
 from mamol.models.clip import visual_tower
-from mamol.models.network import Network, NetworkSpec
+from mamol.models.network import Network
 from mamol.settings import Settings
 from mamol.training.callbacks import History, KeepBest, KeepLast
 from mamol.training.checkpoints import data_identity, load_into, read_checkpoint
@@ -93,7 +93,7 @@ class Experiment:
         tower = self.network.tower
         return {
             "missing": self.data.realised_missing(),
-            "params": parameter_report(self.network),
+            "params": parameters.count(self.network),
             "seconds": seconds,
             "data": {**self.identity, "layout": info.layout, "overlap": info.overlap, "counts": info.counts},
             "backbone": {"name": self.settings.backbone, "weights": tower.origin, "sha256": tower.fingerprint},
@@ -149,32 +149,14 @@ def build_network(settings: Settings, data: RemoteSensingData) -> Network:
         MamolError: Unknown backbone, weights that cannot be had, or blocks outside the tower.
     """
     info = data.info
-    spec = NetworkSpec(
-        backbone=settings.backbone,
-        method=settings.method,
-        modalities={name: info.modalities[name] for name in data.modalities},
-        classes=list(info.classes),
-        patch_size=info.patch_size,
-        method_options={name: getattr(settings, name) for name in METHODS[settings.method].options},
-        activation=settings.activation,
-    )
+    bands = {name: info.modalities[name] for name in data.modalities}
+    spec = network_spec(settings, bands, info.classes, info.patch_size)
     tower = visual_tower(settings.backbone, settings.clip_weights, info.patch_size, activation=settings.activation)
     network = Network(spec, tower, settings.seed)
     if settings.normalise:
         for name, embedding in zip(data.modalities, network.embeddings, strict=True):
             embedding.set_normalisation(info.mean[name], info.std[name])
     return network
-
-
-def parameter_report(network: Network) -> dict[str, Any]:
-    """Trainable parameters per part, ``trainable``, ``frozen`` and ``total``."""
-    parts = {
-        name: sum(p.numel() for p in module.parameters() if p.requires_grad)
-        for name, module in network.trainable_parts().items()
-    }
-    frozen = sum(p.numel() for p in network.tower.parameters())
-    trainable = sum(parts.values())
-    return {**parts, "trainable": trainable, "frozen": frozen, "total": trainable + frozen}
 
 
 def _devices(settings: Settings) -> tuple[int, str]:

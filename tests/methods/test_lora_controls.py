@@ -8,7 +8,7 @@ from mamol.methods.lora_pattern import LoRAPattern, LoRAPatternOptions
 from mamol.methods.mamol import MaMOL, MaMOLOptions
 from mamol.methods.patterns import pattern_index, pattern_table
 from mamol.methods.single_lora import SingleLoRA, matching_rank
-from tests.streams import WIDTH, assert_same, number, randomise, small_tower, streams, tokens
+from tests.streams import WIDTH, assert_same, number, randomise, small_tower, streams, tokens, vit_b_16
 from tests.toys import shake, toy_batch, toy_network
 
 
@@ -18,7 +18,7 @@ def plain_lora(mlp: torch.nn.Module, down: Tensor, up: Tensor, z: Tensor) -> Ten
 
 def test_lora_is_the_mlp_plus_one_update() -> None:
     tower, context, z = small_tower(), streams(2), tokens()
-    method = SingleLoRA(WIDTH, 4, 2, MaMOLOptions(rank=2, expert_blocks="last2"))
+    method = SingleLoRA(small_tower(), 2, MaMOLOptions(rank=2, expert_blocks="last2"))
     randomise(method)
     mlp, update = tower.blocks[2].mlp, method.layers["2"].update
     assert update.down.shape == (method.rank, WIDTH)
@@ -34,7 +34,7 @@ def test_lora_is_the_mlp_plus_one_update() -> None:
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_lora_pattern_uses_the_update_of_the_pattern(m: int) -> None:
     tower, context, z, rank = small_tower(), streams(m), tokens(), 3
-    method = LoRAPattern(WIDTH, 4, m, LoRAPatternOptions(rank=rank, expert_blocks=[1]))
+    method = LoRAPattern(small_tower(), m, LoRAPatternOptions(rank=rank, expert_blocks=[1]))
     randomise(method)
     mlp, updates = tower.blocks[1].mlp, method.layers["1"].updates
 
@@ -52,18 +52,20 @@ def test_lora_pattern_uses_the_update_of_the_pattern(m: int) -> None:
 @pytest.mark.parametrize("options", [MaMOLOptions(), MaMOLOptions(experts_dynamic=5, expert_blocks="last2")])
 def test_lora_is_as_large_as_mamol(m: int, options: MaMOLOptions) -> None:
     with torch.device("meta"):
-        ours, theirs = (sum(p.numel() for p in kind(768, 12, m, options).parameters()) for kind in (SingleLoRA, MaMOL))
+        ours, theirs = (
+            sum(p.numel() for p in kind(vit_b_16(), m, options).parameters()) for kind in (SingleLoRA, MaMOL)
+        )
     adapted = 6 if options.expert_blocks == "last6" else 2
     assert abs(ours - theirs) <= 768 * adapted
     assert abs(ours - theirs) / theirs < 0.003
 
 
 def test_lora_counts_at_vit_b_16() -> None:
-    assert matching_rank(768, 12, 2, MaMOLOptions()) == 235
+    assert matching_rank(vit_b_16(), 2, MaMOLOptions()) == 235
     with torch.device("meta"):
-        assert sum(p.numel() for p in SingleLoRA(768, 12, 2, MaMOLOptions()).parameters()) == 2_165_760
+        assert sum(p.numel() for p in SingleLoRA(vit_b_16(), 2, MaMOLOptions()).parameters()) == 2_165_760
         growth = [
-            sum(p.numel() for p in LoRAPattern(768, 12, m, LoRAPatternOptions()).parameters()) for m in (1, 2, 3, 4)
+            sum(p.numel() for p in LoRAPattern(vit_b_16(), m, LoRAPatternOptions()).parameters()) for m in (1, 2, 3, 4)
         ]
     assert growth == [73_728 * n for n in (1, 3, 7, 15)]
 

@@ -9,7 +9,9 @@ from torch import nn
 
 from mamol.errors import MamolError
 from mamol.methods.base import Context, chosen_blocks
-from mamol.methods.mamol import MaMOL, MaMOLLayer, MaMOLOptions, balance_loss, top_k_gates
+from mamol.methods.mamol import MaMOL, MaMOLLayer, MaMOLOptions
+from mamol.methods.routing import balance_loss, top_k_gates
+from mamol.models.clip import visual_tower
 from tests.reference import mamol_layer
 
 WIDTH = 12
@@ -30,7 +32,7 @@ def both_ways(options: MaMOLOptions, m: int, dtype: torch.dtype) -> list[tuple[t
     for fast in (True, False):
         context = Context(available, torch.zeros(5, dtype=torch.long))
         context.pattern = psi(available)
-        delta = layer(0, z, context) if fast else mamol_layer(layer, psi, z, available)
+        delta = layer(0, z, torch.zeros_like, context) if fast else mamol_layer(layer, psi, z, available)
         leaves = [z, *psi.parameters(), *layer.parameters()]
         gradients = torch.autograd.grad((delta * target).sum(), leaves, allow_unused=True)
         results.append(
@@ -93,11 +95,12 @@ def test_balance_loss_is_one_when_even_and_more_when_not() -> None:
 
 
 def test_balance_weight_adds_a_loss_per_layer() -> None:
-    method = MaMOL(WIDTH, 4, 2, MaMOLOptions(expert_blocks="last2", balance_weight=0.5))
+    tower = visual_tower("tiny", "random", 2)
+    method = MaMOL(tower, 2, MaMOLOptions(expert_blocks="last2", balance_weight=0.5))
     context = Context(torch.ones(3, 2), torch.zeros(3, dtype=torch.long))
     method.begin(context)
-    for layer in range(4):
-        method.feed_forward(layer, torch.randn(3, 2, WIDTH), nn.Identity(), context)
+    for layer in range(12):
+        method.feed_forward(layer, torch.randn(3, 2, tower.width), nn.Identity(), context)
     loss = method.auxiliary_loss(context)
     assert len(context.losses) == 2
     assert loss is not None

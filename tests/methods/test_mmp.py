@@ -10,7 +10,7 @@ from mamol.errors import MamolError
 from mamol.methods.mmp import MMP, MMPOptions
 from mamol.models.clip import VisualTower
 from mamol.models.encoder import encode
-from tests.streams import LAYERS, WIDTH, assert_same, number, randomise, small_tower, streams, tokens
+from tests.streams import LAYERS, WIDTH, assert_same, number, randomise, small_tower, streams, tokens, vit_b_16
 
 DEPTH, LENGTH = 3, 4
 Plain = Callable[[VisualTower, Tensor, Tensor], Tensor]
@@ -49,7 +49,7 @@ def test_prompts_of_the_pattern_go_in_where_the_source_puts_them(
     kind: str, plain: Plain, m: int, shortcut: bool
 ) -> None:
     tower, context, x = small_tower(), streams(m), tokens()
-    method = MMP(WIDTH, LAYERS, m, MMPOptions(LENGTH, DEPTH, kind))
+    method = MMP(small_tower(), m, MMPOptions(LENGTH, DEPTH, kind))
     randomise(method)
 
     def loop() -> Tensor:
@@ -64,7 +64,7 @@ def test_prompts_of_the_pattern_go_in_where_the_source_puts_them(
 @pytest.mark.parametrize("kind", ["input", "attention"])
 def test_prompts_in_the_last_block_count(kind: str) -> None:
     tower, context, x = small_tower(), streams(2), tokens()
-    method = MMP(WIDTH, LAYERS, 2, MMPOptions(LENGTH, LAYERS, kind))
+    method = MMP(small_tower(), 2, MMPOptions(LENGTH, LAYERS, kind))
     before = encode(tower, x, method, context)
     with torch.no_grad():
         method.prompts[:, -1] += tokens(1, LENGTH)[0]
@@ -73,13 +73,13 @@ def test_prompts_in_the_last_block_count(kind: str) -> None:
 
 def test_parameters_at_vit_b_16_are_the_sources() -> None:
     with torch.device("meta"):
-        prompts = MMP(768, 12, 2, MMPOptions()).prompts
+        prompts = MMP(vit_b_16(), 2, MMPOptions()).prompts
     assert prompts.numel() == 221_184
     assert prompts[0].numel() == 6 * 16 * 768
 
 
 def test_no_two_prompts_begin_alike() -> None:
-    prompts = MMP(WIDTH, LAYERS, 2, MMPOptions(prompt_depth=2)).prompts.flatten(0, 2)
+    prompts = MMP(small_tower(), 2, MMPOptions(prompt_depth=2)).prompts.flatten(0, 2)
     assert len(torch.unique(prompts, dim=0)) == len(prompts)
     assert prompts.std().item() == pytest.approx(0.02, rel=0.2)
 
@@ -88,12 +88,12 @@ def test_odd_length_and_too_deep_prompts_are_refused() -> None:
     with pytest.raises(MamolError, match="prompt_length=5 must be even for method=mmp with prompt_type=attention"):
         MMPOptions(prompt_length=5, prompt_type="attention")
     with pytest.raises(MamolError, match="prompt_depth=6: the tower has 4 blocks; give at most as many"):
-        MMP(WIDTH, LAYERS, 2, MMPOptions())
+        MMP(small_tower(), 2, MMPOptions())
 
 
 def test_equal_prompts_would_stay_equal() -> None:
     """Why the source's initial values, one row of ones and zeros, are not taken."""
-    method = MMP(WIDTH, LAYERS, 1, MMPOptions(LENGTH, DEPTH))
+    method = MMP(small_tower(), 1, MMPOptions(LENGTH, DEPTH))
     with torch.no_grad():
         method.prompts.zero_()
         method.prompts[:, :, 0] = 1

@@ -1,5 +1,6 @@
 """The released adapter equals its plain form, and the named config makes the release's choices."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from mamol.models.clip import visual_tower
 from mamol.settings import Settings
 from mamol.training.released_checkpoint import to_our_names
 from tests.released import adapter
+from tests.streams import vit_b_16
 from tests.toys import GRID, shake, toy_batch, toy_network
 
 WIDTH, BLOCK = 12, "transformer.resblocks.0.mamol."
@@ -53,7 +55,7 @@ def patterns(m: int) -> Tensor:
 )
 def test_equals_the_plain_form_with_every_gradient(m: int, options: ReleasedOptions) -> None:
     theirs = {name: value.requires_grad_() for name, value in weights(m, options).items()}
-    ours = Released(WIDTH, 1, m, options)
+    ours = Released(SimpleNamespace(width=WIDTH, blocks=[None]), m, options)  # type: ignore[arg-type]
     ours.load_state_dict({name: value.detach() for name, value in to_our_names(theirs)[1].items()})
     generator = torch.Generator().manual_seed(9)
     available = patterns(m)
@@ -95,7 +97,7 @@ def test_specific_experts_follow_the_embedding_and_not_the_presence(m: int, comp
 
 @pytest.mark.parametrize("m", [2, 3])
 def test_the_release_has_this_many_parameters(m: int) -> None:
-    assert sum(p.numel() for p in Released(768, 12, m, ReleasedOptions()).parameters()) == 5_707_052
+    assert sum(p.numel() for p in Released(vit_b_16(), m, ReleasedOptions()).parameters()) == 5_707_052
 
 
 def test_experts_start_at_random_so_it_does_not_start_as_clip() -> None:

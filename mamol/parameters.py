@@ -1,0 +1,69 @@
+"""Where a network's parameters are: the report of ``python run.py params with …``."""
+
+from pathlib import Path
+from typing import Any
+
+from mamol.building import network_spec
+from mamol.data.facts import facts_of
+from mamol.data.tables import open_tables
+from mamol.models.clip import RANDOM, visual_tower
+from mamol.models.network import Network
+from mamol.settings import Settings
+
+EXAMPLE = "houston2013"  # whose bands and classes stand in where no table is given
+
+
+def count(network: Network) -> dict[str, int]:
+    """Parameters per part.
+
+    Returns:
+        Trainable ones of ``embedding``, ``routing`` (routers and pattern embeddings), ``method`` (the rest of what the
+        method adds) and ``head``; ``trainable``, ``frozen`` and ``total``.
+    """
+    parts = {name: _trainable(module) for name, module in network.trainable_parts().items()}
+    routing = sum(_trainable(module) for module in network.method.routing())
+    frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
+    trainable = sum(parts.values())
+    return {
+        "embedding": parts["embedding"],
+        "routing": routing,
+        "method": parts["method"] - routing,
+        "head": parts["head"],
+        "trainable": trainable,
+        "frozen": frozen,
+        "total": trainable + frozen,
+    }
+
+
+def _trainable(module: Any) -> int:  # noqa: ANN401 - any module
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def report(settings: Settings) -> str:
+    """The parameters of the network that these settings make, in numbers and percent.
+
+    Args:
+        settings: Bands and classes come from ``data_root``, or the facts of ``dataset``, or else are Houston2013's.
+
+    Returns:
+        A table for people.
+
+    Raises:
+        MamolError: Unknown dataset or backbone, or unreadable tables.
+    """
+    data_root = Path(settings.data_root) if settings.data_root else None
+    if data_root and data_root.exists():
+        info = open_tables(data_root)["train"].info
+        bands, classes, patch_size, shown = info.modalities, list(info.classes), info.patch_size, str(data_root)
+    else:
+        facts = facts_of(settings.dataset or EXAMPLE)
+        names = settings.modalities or facts.default_modalities
+        bands = {name: facts.bands[name][0] for name in names if name in facts.bands}
+        classes, patch_size, shown = list(facts.classes), 14, f"published sizes of {facts.name}"
+    bands = {name: bands[name] for name in settings.modalities or bands}
+    spec = network_spec(settings, bands, classes, patch_size)
+    numbers = count(Network(spec, visual_tower(settings.backbone, RANDOM, patch_size)))
+    title = f"{settings.method} on {settings.backbone}, {', '.join(f'{n} {b}' for n, b in bands.items())}, "
+    lines = [title + f"{len(classes)} classes ({shown})"]
+    lines += [f"{name:<9} {number:>12,}  {100 * number / numbers['total']:7.3f} %" for name, number in numbers.items()]
+    return "\n".join(lines)
