@@ -2,6 +2,8 @@
 # make test   everything CI runs
 # make bench  speed and memory, each as a ratio against a plain reference
 
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
@@ -21,7 +23,7 @@ DEMO := build/demo
 demo: .venv/run.stamp
 	$(BIN)/python -m mamol.data.synthetic --out $(DEMO)/scene --height 64 --width 96
 	$(BIN)/python make_arrow.py --dataset synthetic --root $(DEMO)/scene --out $(DEMO)/table --patch-size 6 --test-per-class 150
-	set -e; run=$$($(BIN)/python run.py with demo data_root=$(DEMO)/table log_dir=$(DEMO)/runs | tee /dev/stderr | tail -n 1); \
+	run=$$($(BIN)/python run.py with demo data_root=$(DEMO)/table log_dir=$(DEMO)/runs | tee /dev/stderr | tail -n 1); \
 	$(BIN)/python run.py predict with demo load_path=$$run scene=$(DEMO)/scene present=each; \
 	echo "Scores: $$run/metrics.json  Plots: $$run/confusion.png, $$run/curves.png  Maps: $$run/maps/"
 

@@ -7,6 +7,7 @@
 from sacred import SETTINGS, Experiment
 
 from mamol.methods import METHODS
+from mamol.reproduce.tables import TABLES
 
 # By file descriptor, Sacred would also capture what Lightning's other processes print.
 SETTINGS.CAPTURE_MODE = "sys"
@@ -34,6 +35,7 @@ def defaults() -> None:
     backbone = "ViT-B-16-quickgelu"  # an open_clip ViT, or tiny: a small offline stand-in with random weights
     clip_weights = "openai"  # openai, a file, a Hugging Face folder, or random (means nothing as a CLIP result)
     activation = "auto"  # of the frozen MLPs: auto (what the weights were trained with), quickgelu or gelu
+    fusion = "late"  # modalities meet behind the tower, or in it as one sequence: single_stream (ViLT's way)
     normalise = True  # per band, with mean and std of the training pixels
     rank = 8  # rank r of every low-rank expert
     experts_dynamic = 2  # number K_d of routed experts per layer
@@ -84,6 +86,23 @@ def defaults() -> None:
     # --- predict ---
     scene = ""  # raw folder, or scene.json, to draw a map of
     present = ""  # modalities to use, hsi+lidar; "" takes all, each draws a map for every pattern
+
+    # --- evaluate, routing ---
+    evaluate_ratios = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]  # missing rates of the grid
+    evaluate_types = ""  # missing types of the grid: hsi,lidar,both; "" takes all that the table has
+    routing_class = ""  # only test samples of this class: name, or number from 1 as in a label map; "" takes all
+
+    # --- reproduce ---
+    reproduce = ""  # table1, table3, table4, table5, figure4 or figure5; the named configs of these names set it
+    datasets = ""  # tables in data_root, one folder each: houston2013,trento; "" takes the paper's
+    methods = ""  # mamol,baseline,no_static; "" takes the paper's
+    rates = None  # missing rates, [0.5, 0.7]; None takes the paper's
+    protocols = ""  # paper,disjoint,blocks: compares the tables <dataset>_<protocol>; "" takes <dataset> as it is
+    seeds = 5  # runs of each: seed, seed + 1, ...
+    dry_run = False  # only list the runs, with an estimate of the time
+    launcher = "local"  # where runs are done: local, ray or slurm
+    jobs = 1  # runs at once; local spreads them over the GPUs
+    slurm = None  # submitit's parameters, {"slurm_partition": "gpu", "timeout_min": 600}
 
 
 # The paper's remote-sensing setting: any table in data_root, 70 % incomplete, both modalities.
@@ -174,6 +193,10 @@ def demo() -> None:
     batch_size = 32
     per_gpu_batchsize = 32
 
+
+# A table or figure of the paper, for the command `reproduce`.
+for _table in TABLES:
+    ex.add_named_config(_table, {"reproduce": _table})
 
 # A method by its name, `with houston2013 mmp`, which names the run, too; released has more to it, above.
 for _method in METHODS:

@@ -1,11 +1,15 @@
 """Train, test and use MaMOL: ``python run.py [command] with <named configs> key=value …``."""
 
 import sys
+from typing import Any
 
 from config import ex
 from mamol import listing, parameters
 from mamol.cli import CommandLine
+from mamol.evaluation import grid
+from mamol.evaluation import routing as experts
 from mamol.evaluation.predict import predict as draw_map
+from mamol.reproduce.command import reproduce as fill_table
 
 line = CommandLine(ex)
 
@@ -22,6 +26,24 @@ def predict() -> None:
     """Draw the class of every pixel: load_path=<checkpoint> scene=<raw folder> [present=hsi+lidar]."""
     for path in draw_map(line.settings):
         line.show(path)
+
+
+@ex.command(unobserved=True)
+def evaluate() -> None:
+    """Test load_path=<checkpoint> over a grid of missing rates and types: evaluate_ratios=…, evaluate_types=…."""
+    line.show(grid.evaluate(line.settings))
+
+
+@ex.command(unobserved=True)
+def routing() -> None:
+    """Show which experts load_path=<checkpoint> uses under each missing pattern: [routing_class=…]."""
+    line.show(experts.routing(line.settings))
+
+
+@ex.command(unobserved=True)
+def reproduce(_config: dict[str, Any]) -> None:
+    """Fill a table of the paper with own numbers beside the reported ones: with table1 [datasets=…] [seeds=…]."""
+    line.show(fill_table(_config))
 
 
 @ex.command(unobserved=True)

@@ -27,4 +27,5 @@ def network_spec(settings: Settings, bands: Mapping[str, int], classes: Sequence
         patch_size=patch_size,
         method_options={name: getattr(settings, name) for name in METHODS[settings.method].options},
         activation=settings.activation,
+        fusion=settings.fusion,
     )

@@ -52,7 +52,7 @@ def report(settings: Settings) -> str:
         MamolError: Unknown dataset or backbone, or unreadable tables.
     """
     data_root = Path(settings.data_root) if settings.data_root else None
-    if data_root and data_root.exists():
+    if data_root and (data_root / "train.arrow").exists():
         info = open_tables(data_root)["train"].info
         bands, classes, patch_size, shown = info.modalities, list(info.classes), info.patch_size, str(data_root)
     else:

@@ -7,9 +7,13 @@ from math import isfinite
 from typing import Any
 
 from mamol.data.modalities import canonical
+from mamol.data.splits import PROTOCOLS
 from mamol.errors import MamolError
+from mamol.launch import LAUNCHERS
 from mamol.methods import METHODS
 from mamol.models.clip import ACTIVATIONS
+from mamol.models.fusion import FUSIONS
+from mamol.reproduce.tables import TABLES
 
 SPLITS = ("train", "val", "test")
 
@@ -102,6 +106,14 @@ _NAMES = Allowed(
     lambda v: isinstance(v, str | list | tuple) and all(isinstance(n, str) and n for n in _listed(v)),
     lambda v: tuple(canonical(name) for name in _listed(v)),
 )
+_WORDS = Allowed(
+    "names with commas between them",
+    lambda v: isinstance(v, str | list | tuple) and all(isinstance(n, str) and n for n in _listed(v)),
+    lambda v: tuple(_listed(v)),
+)
+_PROTOCOLS = Allowed(
+    f"some of {', '.join(PROTOCOLS)}", lambda v: _WORDS.accepts(v) and set(_listed(v)) <= set(PROTOCOLS), _WORDS.convert
+)
 _RATES = Allowed(
     "None or a dictionary of modality and rate from 0 to 1",
     lambda v: v is None or (isinstance(v, Mapping) and all(_RATE.accepts(rate) for rate in v.values())),
@@ -115,6 +127,18 @@ _BLOCKS = Allowed(
     ),
     lambda v: v if isinstance(v, str) else tuple(sorted(set(v))),
 )
+_RATIOS = Allowed(
+    "rates from 0 to 1, such as 0,0.5",
+    lambda v: all(map(_RATE.accepts, v)) and len(v) > 0 if isinstance(v, list | tuple) else _RATE.accepts(v),
+    lambda v: tuple(dict.fromkeys(map(float, v))) if isinstance(v, list | tuple) else (float(v),),
+)
+_KINDS = Allowed(
+    "missing types, such as hsi,hsi+lidar,both",
+    lambda v: isinstance(v, str | list | tuple) and all(map(_KIND.accepts, _listed(v))),
+    lambda v: tuple(dict.fromkeys(map(_KIND.convert, _listed(v)))),
+)
+_DICTIONARY = Allowed("a dictionary", lambda v: isinstance(v, Mapping), dict)
+_CLASS = Allowed("a class name, or its number from 1", lambda v: isinstance(v, str) or (_is_integer(v) and v >= 1))
 _INTERVAL = Allowed(
     "a share of an epoch from 0 to 1, or a whole number of epochs",
     lambda v: _is_number(v) and v > 0 and (v <= 1 or float(v).is_integer()),
@@ -145,6 +169,7 @@ class Settings:
     backbone: str = option(_TEXT)
     clip_weights: str = option(_TEXT)
     activation: str = option(_choice(*ACTIVATIONS))
+    fusion: str = option(_choice(*FUSIONS))
     normalise: bool = option(_FLAG)
     rank: int = option(_integer(1))
     experts_dynamic: int = option(_integer(1))
@@ -191,6 +216,21 @@ class Settings:
 
     scene: str = option(_TEXT)
     present: str = option(_TEXT)
+
+    evaluate_ratios: tuple[float, ...] = option(_RATIOS)
+    evaluate_types: tuple[str, ...] = option(_KINDS)
+    routing_class: str | int = option(_CLASS)
+
+    reproduce: str = option(_choice("", *TABLES))
+    datasets: tuple[str, ...] = option(_WORDS)
+    methods: tuple[str, ...] = option(_WORDS)
+    rates: tuple[float, ...] | None = option(_optional(_RATIOS))
+    protocols: tuple[str, ...] = option(_PROTOCOLS)
+    seeds: int = option(_integer(1))
+    dry_run: bool = option(_FLAG)
+    launcher: str = option(_choice(*LAUNCHERS))
+    jobs: int = option(_integer(1))
+    slurm: dict[str, Any] | None = option(_optional(_DICTIONARY))
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Settings":

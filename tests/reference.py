@@ -18,12 +18,12 @@ def mamol_layer(layer: MaMOLLayer, psi: torch.nn.Linear, z: Tensor, available: T
 
     rows = []
     for n in range(z.shape[0]):
-        pattern = psi.weight @ available[n] + psi.bias  # ψ(m), Eq. 14
+        pattern = psi.weight @ available[n] + psi.bias  # ψ(m), Eq. 15
         tokens = []
         for t in range(z.shape[1]):
             token, delta, e = z[n, t], torch.zeros_like(z[n, t]), 0
             if options.dynamic_experts:
-                for k, gate in gates(layer, token, pattern):  # Eq. 15, 16
+                for k, gate in gates(layer, token, pattern):  # Eq. 14
                     delta = delta + gate * expert(k, token)
                 e = options.experts_dynamic
             if options.shared_expert:  # Eq. 17, first term

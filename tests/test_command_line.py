@@ -10,6 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from config import ex
+from mamol.evaluation.predictions import read_predictions
 from tests.commands import QUICK, process, run, start, trained
 
 NAMED = sorted(ex.named_configs)
@@ -104,6 +105,10 @@ def test_two_processes_do_what_one_does(table_folder: Path, tmp_path: Path) -> N
     assert {k: v["n"] for k, v in first["test"]["per_pattern"].items()} == {
         k: v["n"] for k, v in second["test"]["per_pattern"].items()
     }
+    kept = [read_predictions(folder) for folder in (alone, tmp_path / "pair_seed0")]
+    pd.testing.assert_frame_equal(*(k[["index", "row", "col", "label", "pattern"]] for k in kept))
+    assert kept[1]["index"].tolist() == list(range(36)), "each sample once"
+    assert 100 * (kept[1]["prediction"] == kept[1]["label"]).mean() == pytest.approx(second["test"]["OA"])
     losses = [pd.read_csv(folder / "history.csv")["train/loss"] for folder in (alone, tmp_path / "pair_seed0")]
     pd.testing.assert_series_equal(*losses, rtol=1e-3)
     assert len(list((tmp_path / "pair_seed0" / "sacred").glob("[0-9]*"))) == 1

@@ -17,7 +17,7 @@ from mamol.evaluation.maps import classify_scene, write_map
 from mamol.models.clip import RANDOM, visual_tower
 from mamol.models.network import Network
 from mamol.settings import Settings
-from mamol.training.checkpoints import CheckpointInfo, check_same_backbone, checkpoint_file, read_checkpoint
+from mamol.training.checkpoints import CheckpointInfo, check_same_backbone, checkpoint_file, read_checkpoint, run_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +50,9 @@ def predict(settings: Settings) -> list[Path]:
     check_bands(scene, info, needed)
     network = restore(info, settings)
     network.load_trainable_state(state)
-    device = torch.device("cuda" if settings.num_gpus != 0 and torch.cuda.is_available() else "cpu")
+    device = device_of(settings)
     network.to(device).eval()
-    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    run = run_of(checkpoint) or checkpoint.parent
     written = []
     for pattern in patterns:
         logger.info("classifying %s with %s", scene.name, "+".join(pattern))
@@ -70,6 +70,11 @@ def predict(settings: Settings) -> list[Path]:
             run / "maps", name, classified, confidence, info.network.classes, scene.georeference, title
         )
     return written
+
+
+def device_of(settings: Settings) -> torch.device:
+    """The one device of commands that do not train."""
+    return torch.device("cuda" if settings.num_gpus != 0 and torch.cuda.is_available() else "cpu")
 
 
 def map_title(scene: str, pattern: list[str], info: CheckpointInfo) -> str:

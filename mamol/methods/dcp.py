@@ -9,7 +9,9 @@ sample:
 - *Common*: one prompt per pattern, taken to modality i by Linear(d, d/16), GELU, Linear(d/16, d); put in at layer 0.
 - *Dynamic*: one query per pattern that attends with one head to the tokens of layer 0; put in there.
 
-Layer 0 sees ``[v; common; dynamic; tokens]``; ``ln_post`` and the tower's projection are trained, too.
+Layer 0 sees ``[v; common; dynamic; tokens]``; ``ln_post`` and the tower's projection are trained, too. With
+``fusion=single_stream`` a sequence has no modality of its own, so v and common are those of all M modalities, present
+or missing, side by side; the dynamic query attends to the tokens of all present ones.
 
 Follows the remote-sensing form in MaMOL's release, generalised from two modalities to M: 2^M - 1 patterns for its
 three, hidden width M·d/16 for its 2·d/16. In the release the dynamic queries are plain tensors, so they are neither
@@ -174,8 +176,9 @@ class DCP(Method):
             return x
         own = self.prompts(layer, context).to(x.dtype)
         if layer:
-            return torch.cat([own, x[:, self.length :]], 1)
-        dynamic = attention(self.look, self.queries[pattern_index(context.available)], x)
+            return torch.cat([own, x[:, own.shape[1] :]], 1)
+        query = self.queries[pattern_index(context.available)]
+        dynamic = attention(self.look, query, x, mask=context.mask(x.shape[1]))
         return torch.cat([own, dynamic.to(x.dtype), x], 1)
 
     def prompts(self, layer: int, context: Context) -> Tensor:
@@ -186,9 +189,14 @@ class DCP(Method):
             context: After ``begin``.
 
         Returns:
-            (N, 2·Lp, d) at layer 0, correlated and common; (N, Lp, d) at the next ones.
+            (N, 2·Lp, d) at layer 0, correlated and common; (N, Lp, d) at the next ones. M times as many for streams of
+            all modalities.
         """
-        own = context.prepared()[pattern_index(context.available), context.modality]
+        made, pattern = context.prepared(), pattern_index(context.available)
+        if context.modality is None:
+            own = made[pattern].transpose(1, 2).flatten(2, 3)  # from (N, M, depth + 1, Lp, d)
+        else:
+            own = made[pattern, context.modality]
         return own[:, layer] if layer else own[:, [0, self.depth]].flatten(1, 2)
 
     def finish(self, x: Tensor, tower: VisualTower) -> Tensor:

@@ -76,7 +76,8 @@ class MaMOLLayer(nn.Module):
             logits = self.router(z, context.pattern)
             gates, probabilities = top_k_gates(logits, self.options.top_k, self.options.gate_renormalise)
             if self.options.balance_weight:
-                context.losses.append(self.options.balance_weight * balance_loss(gates, probabilities))
+                balance = balance_loss(gates, probabilities, context.mask(tokens))
+                context.losses.append(self.options.balance_weight * balance)
             context.record(layer, gates)
             parts.append(gates)
         if self.options.shared_expert:
@@ -87,7 +88,7 @@ class MaMOLLayer(nn.Module):
 
 
 class MaMOL(Layered):
-    """The experts of all chosen blocks of one tower, and ψ, which they share (Eq. 14)."""
+    """The experts of all chosen blocks of one tower, and ψ, which they share (Eq. 15)."""
 
     def __init__(self, tower: VisualTower, modalities: int, options: MaMOLOptions) -> None:
         """Makes the method for one tower.

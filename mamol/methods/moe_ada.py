@@ -110,7 +110,8 @@ class MoEAdaLayer(nn.Module):
         context.record(layer, gates)
         if self.options.balance_weight:
             # Mixtral's sum counts each of the kept gates.
-            context.losses.append(self.options.balance_weight * top_k * balance_loss(gates, probabilities))
+            balance = balance_loss(gates, probabilities, context.mask(z.shape[1]))
+            context.losses.append(self.options.balance_weight * top_k * balance)
         return gates
 
 

@@ -61,7 +61,8 @@ class MoERepLayer(nn.Module):
         gates, probabilities = top_k_gates(logits, self.options.top_k, renormalise=self.options.top_k > 1)
         context.record(layer, gates)
         if self.options.balance_weight:
-            context.losses.append(self.options.balance_weight * balance_loss(gates, probabilities))
+            balance = balance_loss(gates, probabilities, context.mask(z.shape[1]))
+            context.losses.append(self.options.balance_weight * balance)
         tokens, weights = z.flatten(0, 1), gates.flatten(0, 1)
         out = torch.zeros_like(tokens)
         for k, expert in enumerate(self.experts):

@@ -65,16 +65,19 @@ def top_k_gates(logits: Tensor, top_k: int, renormalise: bool = False) -> tuple[
     return torch.zeros_like(probabilities).scatter(-1, index, kept), probabilities
 
 
-def balance_loss(gates: Tensor, probabilities: Tensor) -> Tensor:
+def balance_loss(gates: Tensor, probabilities: Tensor, mask: Tensor | None = None) -> Tensor:
     """Load balancing, ``K Σ_k mean(p_k) · share(k)``; 1 when the experts are used evenly (Fedus et al. 2022).
 
     Args:
         gates: (N, T, K), zero where an expert is not used.
         probabilities: (N, T, K).
+        mask: (N, T) bool, False at padding, which does not count; None counts all tokens.
 
     Returns:
         A scalar.
     """
+    if mask is not None:
+        gates, probabilities = gates[mask][None], probabilities[mask][None]
     used = (gates > 0).float()
     share = used.mean((0, 1)) / used.sum(-1).mean()
     return gates.shape[-1] * (probabilities.mean((0, 1)) * share).sum()

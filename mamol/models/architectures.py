@@ -35,6 +35,8 @@ class TowerSpec:
         output_dim: Length of the projected feature.
         mlp_ratio: Width of the feed-forward part over ``width``.
         quick_gelu: True for ``x * sigmoid(1.702 x)`` (OpenAI's weights), False for the exact GELU.
+        norm_eps: Of every LayerNorm.
+        norm_first: Whether tokens pass a LayerNorm (``ln_pre``) in front of the blocks; ViLT's do not.
     """
 
     width: int
@@ -45,6 +47,8 @@ class TowerSpec:
     output_dim: int
     mlp_ratio: float
     quick_gelu: bool
+    norm_eps: float = 1e-5
+    norm_first: bool = True
 
 
 @dataclass(frozen=True)

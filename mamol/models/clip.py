@@ -3,14 +3,17 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import torch
-from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
+from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mamol.errors import MamolError
 from mamol.models.architectures import TowerSpec, describe_sizes
+from mamol.models.vilt import is_vilt, read_vilt
 from mamol.models.weights import clip_spec, fingerprint, interpolate_positions, load_clip_weights
 
 logger = logging.getLogger(__name__)
@@ -26,18 +29,21 @@ class VisualTower(nn.Module):
         visual: open_clip's module; its ``conv1`` is used only by images.
         origin: What the weights are, for reports: a source, or ``random``.
         fingerprint: sha256 of the frozen weights.
+        modality_type: (width,), where the type embeddings of modalities begin; None for weights that have none (CLIP).
     """
 
-    def __init__(self, visual: VisionTransformer, origin: str) -> None:
+    def __init__(self, visual: VisionTransformer, origin: str, modality_type: Tensor | None = None) -> None:
         """Freezes ``visual``.
 
         Args:
             visual: open_clip's module, weights loaded.
             origin: What the weights are.
+            modality_type: Type embedding of images, of weights that were trained with one.
         """
         super().__init__()
         self.visual = visual.requires_grad_(False).eval()
         self.origin = origin
+        self.modality_type = modality_type
         self.fingerprint = fingerprint(visual.state_dict())
 
     @property
@@ -152,6 +158,8 @@ def vision_transformer(spec: TowerSpec) -> VisionTransformer:
         mlp_ratio=spec.mlp_ratio,
         output_dim=spec.output_dim,
         act_layer=QuickGELU if spec.quick_gelu else nn.GELU,
+        norm_layer=partial(LayerNorm, eps=spec.norm_eps),
+        no_ln_pre=not spec.norm_first,
     )
 
 
@@ -162,7 +170,8 @@ def visual_tower(
 
     Args:
         backbone: An open_clip ViT, or ``tiny``.
-        clip_weights: ``openai``, a path, or ``random``; ``tiny`` is always random.
+        clip_weights: ``openai``, a path, or ``random``; ``tiny`` is always random. A folder of ViLT says the sizes
+            itself, whatever ``backbone`` is.
         grid: Tokens per side, the window's side P.
         seed: Of random weights.
         activation: Of the frozen MLPs: ``quickgelu``, ``gelu``, or ``auto``: the one that the weights were trained
@@ -174,6 +183,9 @@ def visual_tower(
     Raises:
         MamolError: Unknown backbone, or weights that are not there, not readable or of another architecture.
     """
+    if clip_weights != RANDOM and is_vilt(folder := Path(clip_weights).expanduser()):
+        logger.info("%s: a ViLT, which says the sizes of the tower; backbone=%s is not used", folder, backbone)
+        return _vilt_tower(folder, grid, activation)
     spec = clip_spec(backbone).visual
     loaded = None
     if clip_weights != RANDOM and backbone != "tiny":
@@ -190,3 +202,18 @@ def visual_tower(
     state = {name.removeprefix("visual."): w for name, w in loaded.state.items() if name.startswith("visual.")}
     tower.load_weights(state, loaded.source)
     return tower
+
+
+def _vilt_tower(folder: Path, grid: int, activation: str) -> VisualTower:
+    weights = read_vilt(folder, grid)
+    with torch.random.fork_rng(devices=[]):
+        visual = vision_transformer(replace(weights.spec, quick_gelu=activation == "quickgelu"))
+    visual.conv1 = nn.Identity()
+    try:
+        visual.load_state_dict(weights.state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise MamolError(
+            f"{weights.source}: the sizes of its parameters contradict each other ({first}); get the file again"
+        ) from error
+    return VisualTower(visual, weights.source, weights.modality_type)

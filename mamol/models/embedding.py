@@ -14,7 +14,7 @@ class WindowEmbedding(nn.Module):
     Nothing stands between the convolutions, so together they are linear, as in the release.
 
     Attributes:
-        type: (width,), added to every token of the modality; None without a type embedding.
+        modality_type: (width,), added to every token of the modality; None without a type embedding.
     """
 
     mean: Tensor
@@ -34,7 +34,7 @@ class WindowEmbedding(nn.Module):
         self.project = nn.Sequential(
             nn.Conv2d(channels, HIDDEN, 3, padding=1, bias=False), nn.Conv2d(HIDDEN, width, 1, bias=False)
         )
-        self.type = None if type_start is None else nn.Parameter(type_start.clone())
+        self.modality_type = None if type_start is None else nn.Parameter(type_start.clone())
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Sets the statistics of the training pixels, one number per band."""
@@ -44,4 +44,4 @@ class WindowEmbedding(nn.Module):
     def forward(self, window: Tensor) -> Tensor:
         """(N, C, P, P) windows in sensor units to (N, P·P, width) tokens, row by row."""
         tokens = self.project((window - self.mean) / self.std).flatten(2).transpose(1, 2)
-        return tokens if self.type is None else tokens + self.type
+        return tokens if self.modality_type is None else tokens + self.modality_type

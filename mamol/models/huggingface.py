@@ -49,12 +49,40 @@ def read_folder(folder: Path, spec: ClipSpec) -> tuple[dict[str, Tensor], bool, 
     Raises:
         MamolError: A file is missing or unreadable, another kind of model, or other heads than ``spec`` has.
     """
-    quick_gelu = _check_config(folder / "config.json", spec)
+    quick_gelu = _check_config(folder, spec)
+    path = weight_file(folder)
+    tensors, _ = read_tensors(path)
+    return to_open_clip_names(tensors), quick_gelu, path
+
+
+def weight_file(folder: Path) -> Path:
+    """The file with the weights of a folder.
+
+    Raises:
+        MamolError: There is none.
+    """
     path = next((folder / name for name in _WEIGHT_FILES if (folder / name).is_file()), None)
     if path is None:
         raise MamolError(f"clip_weights={folder}: no weight file; expected {' or '.join(_WEIGHT_FILES)} in this folder")
-    tensors, _ = read_tensors(path)
-    return to_open_clip_names(tensors), quick_gelu, path
+    return path
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings in a folder's ``config.json``.
+
+    Raises:
+        MamolError: It is not there, or not a JSON object.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        if not isinstance(config, dict):
+            raise TypeError
+    except (OSError, ValueError, TypeError) as error:
+        raise MamolError(
+            f"clip_weights={folder}: config.json cannot be read ({type(error).__name__}); expected the folder of a "
+            f"Hugging Face CLIPModel with config.json and {' or '.join(_WEIGHT_FILES)}"
+        ) from error
+    return config
 
 
 def to_open_clip_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -82,23 +110,16 @@ def _renamed(name: str) -> str:
     return _TOWERS[tower] + name
 
 
-def _check_config(path: Path, spec: ClipSpec) -> bool:
+def _check_config(folder: Path, spec: ClipSpec) -> bool:
     """Checks ``config.json`` and returns whether the activation is QuickGELU."""
-    where = f"clip_weights={path.parent}"
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise MamolError(
-            f"{where}: config.json cannot be read ({type(error).__name__}); expected the folder of a Hugging Face "
-            f"CLIPModel with config.json and {' or '.join(_WEIGHT_FILES)}"
-        ) from error
-    kind = config.get("model_type") if isinstance(config, dict) else None
+    where, config = f"clip_weights={folder}", read_config(folder)
+    kind = config.get("model_type")
     if kind == "clip":
         towers = {"visual": config.get("vision_config") or {}, "text": config.get("text_config") or {}}
     elif kind == "clip_vision_model":
         towers = {"visual": config}
     else:
-        raise MamolError(f"{where}: config.json says model_type {kind!r}; allowed: 'clip', 'clip_vision_model'")
+        raise MamolError(f"{where}: config.json says model_type {kind!r}; allowed: 'clip', 'clip_vision_model', 'vilt'")
     activations = {_checked_tower(where, name, tower, spec) for name, tower in towers.items()}
     if len(activations) > 1:
         raise MamolError(f"{where}: the two towers have different hidden_act; a CLIP model uses one activation")

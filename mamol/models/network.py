@@ -80,7 +80,7 @@ class Network(nn.Module):
         self.tower = tower
         self.fusion = FUSIONS[spec.fusion]
         modalities = len(spec.modalities)
-        type_start = tower.type_start(self.fusion.typed)
+        type_start = _type_start(tower, spec.fusion)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.embedding = nn.ModuleList(
@@ -156,6 +156,22 @@ class Network(nn.Module):
         with torch.no_grad():
             for name, value in own.items():
                 value.copy_(state[name])
+
+
+def _type_start(tower: VisualTower, fusion: str) -> Tensor | None:
+    """Where the type embedding of every modality begins: ViLT's of images, or zero, with which CLIP stays as it is.
+
+    Raises:
+        MamolError: Weights that were trained with type embeddings, and a fusion without.
+    """
+    if not FUSIONS[fusion].typed:
+        if tower.modality_type is not None:
+            raise MamolError(
+                f"fusion={fusion} does not go with {tower.origin}, trained on all modalities in one sequence; "
+                "add fusion=single_stream, or give clip_weights those of a CLIP"
+            )
+        return None
+    return torch.zeros(tower.width) if tower.modality_type is None else tower.modality_type
 
 
 def _some(names: list[str]) -> str:

@@ -183,14 +183,26 @@ def _checked(tensors: Mapping[str, Tensor], spec: ClipSpec, path: Path) -> dict[
     shapes = {name: value.shape for name, value in tensors.items()}
     if shapes != expected:
         raise MamolError(f"clip_weights={path}: {_difference(shapes, expected)}")
+    return as_float32({name: tensors[name] for name in expected}, path)
+
+
+def as_float32(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Float32 copies: safetensors maps the file, and a frozen weight must not change with it.
+
+    Args:
+        tensors: What was read from ``path``.
+        path: The file, for messages.
+
+    Raises:
+        MamolError: A value is not finite, or a tensor not of floating-point type.
+    """
     for name, value in tensors.items():
         if value.dtype not in _FLOAT_TYPES or not torch.isfinite(value).all():
             raise MamolError(
                 f"clip_weights={path}: '{name}' ({value.dtype}) holds NaN or infinities or is not of 16, 32 or 64 bit "
                 "floating-point type; get the file again"
             )
-    # Copies: safetensors maps the file, and a frozen weight must not change with it.
-    return {name: tensors[name].detach().to(torch.float32, copy=True).contiguous() for name in expected}
+    return {name: value.detach().to(torch.float32, copy=True).contiguous() for name, value in tensors.items()}
 
 
 def _difference(found: Mapping[str, torch.Size], expected: Mapping[str, torch.Size]) -> str:

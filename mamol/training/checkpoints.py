@@ -1,6 +1,7 @@
 """Checkpoints of the trainable part: a safetensors file whose header says what it belongs to."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ from mamol.data.tables import TableInfo
 from mamol.errors import MamolError
 from mamol.files import replacing
 from mamol.models.network import Network, NetworkSpec
+from mamol.settings import Settings
 from mamol.training.released_checkpoint import is_released, load_released
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 NAMED_BY_OLD_LIGHTNING = "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"
@@ -126,6 +130,21 @@ def checkpoint_file(path: Path | str) -> Path:
     if not path.is_file():
         raise MamolError(f"load_path={path}: there is no such file; give a run's folder or a file of its checkpoints")
     return path
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """The folder of the run that a checkpoint lies in; None for a file by itself."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
+
+
+def warn_of_other_pixels(stored: CheckpointInfo, here: Mapping[str, Any], settings: Settings) -> None:
+    """Warns where a checkpoint was trained on another draw of pixels than ``here``, a ``data_identity``."""
+    if stored.data.get("fingerprint") != here["fingerprint"]:
+        logger.warning(
+            "%s was trained on another draw of pixels than %s: some test pixels may be its training pixels",
+            settings.load_path,
+            settings.data_root,
+        )
 
 
 def _read_safetensors(path: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:

@@ -22,7 +22,7 @@ from mamol.models.clip import visual_tower
 from mamol.models.network import Network
 from mamol.settings import Settings
 from mamol.training.callbacks import History, KeepBest, KeepLast
-from mamol.training.checkpoints import data_identity, load_into, read_checkpoint
+from mamol.training.checkpoints import data_identity, load_into, read_checkpoint, warn_of_other_pixels
 from mamol.training.module import Classifier
 from mamol.training.runs import is_rank_zero
 
@@ -49,12 +49,7 @@ class Experiment:
         self.identity = data_identity(self.data.info, self.data.tables["train"].fingerprint)
         if settings.load_path:
             stored = load_into(self.network, settings.load_path)
-            if stored.data.get("fingerprint") != self.identity["fingerprint"]:
-                logger.warning(
-                    "%s was trained on another draw of pixels than %s: some test pixels may be its training pixels",
-                    settings.load_path,
-                    settings.data_root,
-                )
+            warn_of_other_pixels(stored, self.identity, settings)
         if settings.resume_from:
             read_checkpoint(settings.resume_from)
 
@@ -70,7 +65,7 @@ class Experiment:
         if is_rank_zero():
             write_json(folder / "config.json", {**asdict(self.settings), "mamol_version": __version__})
         logger.info("%s", self._missing_as_text())
-        module = Classifier(self.network, self.settings)
+        module = Classifier(self.network, self.settings, len(self.data.tables["test"]))
         best = KeepBest(folder / "checkpoints", self.identity)
         trainer = self._trainer(folder, [] if self.settings.test_only else [best])
         seconds = {}
@@ -85,7 +80,7 @@ class Experiment:
                 load_into(self.network, best.path)
         seconds["test"] = _timed(lambda: trainer.test(module, self.data, verbose=False))
         if is_rank_zero():
-            write_results(folder, module, self._facts(seconds, best.path))
+            write_results(folder, module, self.data, self._facts(seconds, best.path))
         return as_text(module.result)
 
     def _facts(self, seconds: dict[str, float], best: Path | None) -> dict[str, Any]:
@@ -120,7 +115,7 @@ class Experiment:
             devices=self.devices,
             num_nodes=s.num_nodes,
             strategy="ddp" if self.devices * s.num_nodes > 1 else "auto",
-            precision=_precision(s, self.accelerator),
+            precision=precision_of(s, self.accelerator),
             max_epochs=s.max_epoch,
             max_steps=s.max_steps or -1,
             accumulate_grad_batches=self.accumulate,
@@ -177,7 +172,8 @@ def _accumulation(settings: Settings, devices: int) -> int:
     return settings.batch_size // at_once
 
 
-def _precision(settings: Settings, accelerator: str) -> Any:  # noqa: ANN401 - Lightning's union of literals
+def precision_of(settings: Settings, accelerator: str) -> Any:  # noqa: ANN401 - Lightning's union of literals
+    """Lightning's name of the arithmetic of a run; ``auto`` is decided by the accelerator."""
     if settings.precision != "auto":
         return settings.precision
     return "bf16-mixed" if accelerator == "gpu" and torch.cuda.is_bf16_supported() else 32

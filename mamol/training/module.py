@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mamol.evaluation.metrics import PatternConfusion, report
+from mamol.evaluation.predictions import KeptPredictions
 from mamol.models.network import Network
 from mamol.settings import Settings
 from mamol.training.optim import linear_schedule, optimiser
@@ -24,17 +25,26 @@ class Classifier(pl.LightningModule):
         network: The network.
         result: Scores of the last test, as ``mamol.evaluation.metrics.report`` gives them.
         counts: Confusion matrices of the last test, (2^M, K, K).
+        predictions: Samples of the last test, (n,), and their class probabilities, (n, K).
     """
 
-    def __init__(self, network: Network, settings: Settings) -> None:
-        """Takes the network as it is; the settings are those of the run."""
+    def __init__(self, network: Network, settings: Settings, test_samples: int) -> None:
+        """Takes the network as it is.
+
+        Args:
+            network: The network.
+            settings: Those of the run.
+            test_samples: Size of the test table, whose predictions are kept.
+        """
         super().__init__()
         self.network = network
         self.settings = settings
         spec = network.spec
         self.confusion = PatternConfusion(len(spec.modalities), len(spec.classes))
+        self.kept = KeptPredictions(test_samples, len(spec.classes))
         self.result: dict[str, Any] = {}
         self.counts: Tensor | None = None
+        self.predictions: tuple[Tensor, Tensor] | None = None
 
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch, so that a continued run draws what an uninterrupted one draws."""
@@ -69,16 +79,18 @@ class Classifier(pl.LightningModule):
                 self.log(f"val/{name}", result[name], prog_bar=name == "OA", rank_zero_only=False)
 
     def on_test_epoch_start(self) -> None:
-        """Forgets earlier counts."""
+        """Forgets earlier counts and predictions."""
         self.confusion.reset()
+        self.kept.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Counts a batch of the test table."""
-        self._count(batch)
+        """Counts a batch of the test table and keeps its predictions."""
+        self.kept.update(batch["index"], self._count(batch).float().softmax(1))
 
     def on_test_epoch_end(self) -> None:
-        """Keeps the scores of all ranks."""
+        """Keeps scores and predictions of all ranks."""
         self.result = self._report()
+        self.predictions = self.kept.compute()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The settings' optimiser with linear warm-up and decay, advanced every step."""
@@ -97,7 +109,8 @@ class Classifier(pl.LightningModule):
 
     def _count(self, batch: Batch) -> Tensor:
         logits, _ = self.network(batch)
-        self.confusion.update(logits.argmax(1), batch["label"], batch["available"])
+        # Not of the logits: where rounding makes a tie, the scores and the kept predictions agree.
+        self.confusion.update(logits.float().softmax(1).argmax(1), batch["label"], batch["available"])
         return logits
 
     def _report(self) -> dict[str, Any]:

@@ -1,0 +1,145 @@
+"""``evaluate``: one checkpoint at every missing rate and type."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from mamol.data.missing import Mask, draw
+from mamol.data.tables import Table
+from mamol.evaluation.markdown import markdown
+from mamol.evaluation.metrics import PatternConfusion, report
+from mamol.evaluation.patterns import all_patterns, evaluate_patterns, under_mask
+from mamol.evaluation.plots import save_figure
+from mamol.evaluation.plots_missing import accuracy_plot
+from mamol.evaluation.predict import BATCH
+from mamol.evaluation.trained import Trained, open_trained
+from mamol.files import replacing
+from mamol.settings import Settings
+
+ALL = "all"  # in the column ``present``: all samples together
+SCORES = ("OA", "AA", "kappa")
+
+
+def evaluate(settings: Settings) -> str:
+    """Tests a checkpoint over a grid of missing rates and types and under every pattern by itself.
+
+    Every number equals that of a test with ``test_only=True`` at this rate and type: same masks, same arithmetic. (In
+    half precision a batch of other composition may round a near tie to another class.) The table is read once.
+
+    Args:
+        settings: ``load_path``, ``data_root``, ``evaluate_ratios``, ``evaluate_types`` (empty: all of ``all_types``).
+
+    Returns:
+        The tables for people, and the folder with ``grid.csv``, ``patterns.csv``, ``evaluation.md`` and
+        ``accuracy.png``.
+
+    Raises:
+        MamolError: Something the user gave does not fit; nothing is written then.
+    """
+    trained = open_trained(settings, "evaluate")
+    types = settings.evaluate_types or all_types(trained.modalities)
+    masks = {
+        (kind, ratio): draw(
+            len(trained.table),
+            trained.modalities,
+            ratio=ratio,
+            kind=kind,
+            seed=settings.seed,
+            fingerprint=trained.table.fingerprint,
+        )
+        for kind in types
+        for ratio in settings.evaluate_ratios
+    }
+    with trained.precision():
+        probabilities = evaluate_patterns(
+            trained.network,
+            trained.table,
+            trained.modalities,
+            trained.device,
+            settings.progress_bar,
+            batch=max(BATCH, settings.per_gpu_batchsize),
+        )
+    grid = pd.DataFrame(
+        [
+            {"type": kind, "ratio": ratio, **row}
+            for (kind, ratio), mask in masks.items()
+            for row in _rows(score(probabilities, trained.table, trained.modalities, mask))
+        ]
+    )
+    return _write(trained, grid, _per_pattern(probabilities, trained))
+
+
+def all_types(modalities: Sequence[str]) -> tuple[str, ...]:
+    """Every missing type of these modalities: each one, every ``a+b`` that leaves something, and ``both``."""
+    some = ["+".join(gone) for size in range(1, len(modalities)) for gone in combinations(modalities, size)]
+    return (*some, "both")
+
+
+def score(probabilities: NDArray[np.float32], table: Table, modalities: Sequence[str], mask: Mask) -> dict[str, Any]:
+    """The scores at given missing modalities.
+
+    Args:
+        probabilities: (P, N, K) of ``evaluate_patterns``.
+        table: The samples.
+        modalities: Names in the order of the features, M of them.
+        mask: (N, M) bool, True where present.
+
+    Returns:
+        As ``mamol.evaluation.metrics.report``.
+    """
+    classes = table.info.classes
+    counts = PatternConfusion(len(modalities), len(classes))
+    prediction = torch.from_numpy(under_mask(probabilities, mask)).argmax(1)
+    counts.update(prediction, torch.tensor(table.label), torch.from_numpy(mask))
+    return report(counts.compute().numpy(), modalities, classes)
+
+
+def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for all samples and one per pattern."""
+    patterns = {ALL: result, **result["per_pattern"]}
+    return [{"present": name, **{key: row[key] for key in ("n", *SCORES)}} for name, row in patterns.items()]
+
+
+def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.DataFrame:
+    """All samples under each pattern, with the recall of each class."""
+    rows = []
+    for pattern in all_patterns(len(trained.modalities)):
+        mask = np.tile(pattern, (len(trained.table), 1))
+        result = score(probabilities, trained.table, trained.modalities, mask)
+        ((name, scores),) = result["per_pattern"].items()
+        rows.append({"present": name, **scores, **result["per_class"]})
+    return pd.DataFrame(rows)
+
+
+def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame) -> str:
+    folder = trained.folder("evaluation")
+    title = trained.title("test")
+    text = _as_text(title, trained, grid[grid["present"] == ALL], patterns)
+    for name, frame in (("grid", grid), ("patterns", patterns)):
+        with replacing(folder / f"{name}.csv") as temporary:
+            frame.to_csv(temporary, index=False)
+    save_figure(accuracy_plot(grid[grid["present"] == ALL], patterns, title), folder / "accuracy.png")
+    with replacing(folder / "evaluation.md") as temporary:
+        temporary.write_text(text + "\n", "utf-8")
+    return f"{text}\n\n{folder}"
+
+
+def _as_text(title: str, trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame) -> str:
+    parts = [
+        f"# {title[0].upper()}{title[1:]}",
+        f"Checkpoint {trained.checkpoint.name}, {len(trained.table)} test samples, "
+        f"missing patterns drawn with seed {trained.settings.seed}.",
+    ]
+    for name in SCORES:
+        unit = "×100" if name == "kappa" else "in percent"
+        wide = grid.pivot(index="type", columns="ratio", values=name).loc[grid["type"].unique()]
+        wide.columns = [f"{100 * ratio:g} %" for ratio in wide.columns]
+        parts += [f"## {name}, {unit}, by what goes missing and by missing rate"]
+        parts += [markdown(wide.rename_axis("missing").reset_index())]
+    parts += ["## Every sample under each pattern", markdown(patterns[["present", "n", *SCORES]])]
+    return "\n\n".join(parts)

@@ -1,0 +1,130 @@
+"""The predictions of a test, sample by sample: ``predictions.parquet``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+
+from mamol.data.missing import Mask, pattern_name
+from mamol.data.tables import Table
+from mamol.errors import MamolError
+from mamol.files import replacing
+
+COLUMNS = ("index", "row", "col", "label", "prediction", "pattern")
+PROBABILITY = "p_"  # in front of the class name
+
+
+class KeptPredictions(Metric):
+    """The class probabilities of every sample of a table; torchmetrics adds them up over ranks.
+
+    Attributes:
+        probabilities: (N, K), zero where a sample has not been tested.
+        tested: (N,), how often each sample has been.
+    """
+
+    full_state_update = False
+    probabilities: Tensor
+    tested: Tensor
+
+    def __init__(self, samples: int, classes: int) -> None:
+        """Starts with nothing known of N samples and K classes."""
+        super().__init__()
+        self.add_state("probabilities", torch.zeros(samples, classes), dist_reduce_fx="sum")
+        self.add_state("tested", torch.zeros(samples, dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, index: Tensor, probabilities: Tensor) -> None:
+        """Keeps a batch.
+
+        Args:
+            index: (B,) sample numbers.
+            probabilities: (B, K).
+        """
+        self.probabilities[index] = probabilities
+        self.tested[index] += 1
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """The samples tested, (n,) in the table's order, and their probabilities, (n, K).
+
+        Raises:
+            RuntimeError: A sample was tested more than once.
+        """
+        if (self.tested > 1).any():
+            raise RuntimeError("a test sample was given to more than one process")
+        index = self.tested.nonzero().squeeze(1)
+        return index, self.probabilities[index]
+
+
+def frame(
+    table: Table, modalities: Sequence[str], mask: Mask, index: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> pd.DataFrame:
+    """The predictions of a test as a data frame.
+
+    Args:
+        table: The tested table, N samples.
+        modalities: Names in the order of the features, M of them.
+        mask: (N, M) bool, True where present.
+        index: (n,) tested samples.
+        probabilities: (n, K) of them.
+
+    Returns:
+        n rows with ``index``, ``row``, ``col``, ``label`` and ``prediction`` (class numbers from 0), ``pattern``
+        (text), and ``p_<class>`` for each class. ``attrs`` says which table it was.
+    """
+    columns: dict[str, Any] = {
+        "index": index,
+        "row": table.row[index],
+        "col": table.col[index],
+        "label": table.label[index],
+        "prediction": probabilities.argmax(1),
+        "pattern": [pattern_name(row, modalities) for row in mask[index]],
+    }
+    columns |= {f"{PROBABILITY}{name}": probabilities[:, k] for k, name in enumerate(table.info.classes)}
+    kept = pd.DataFrame(columns)
+    kept.attrs = {"dataset": table.info.dataset, "fingerprint": table.fingerprint, "classes": list(table.info.classes)}
+    return kept
+
+
+def write_predictions(path: Path, kept: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> None:
+    """Writes predictions, atomically.
+
+    Args:
+        path: The file.
+        kept: Of ``frame``.
+        facts: What else its metadata says, as plain values.
+    """
+    kept = kept.copy(deep=False)
+    kept.attrs.update(facts or {})
+    with replacing(path) as temporary:
+        kept.to_parquet(temporary, index=False)
+
+
+def read_predictions(path: Path | str) -> pd.DataFrame:
+    """Reads predictions.
+
+    Args:
+        path: The file, or the folder of a run.
+
+    Returns:
+        As ``frame`` gave it.
+
+    Raises:
+        MamolError: Missing, truncated, or something else.
+    """
+    path = Path(path) / "predictions.parquet" if Path(path).is_dir() else Path(path)
+    if not path.is_file():
+        raise MamolError(f"{path}: no such predictions; test a checkpoint, its run folder gets them")
+    try:
+        kept = pd.read_parquet(path)
+    except (pa.ArrowException, OSError) as error:
+        raise MamolError(f"{path}: truncated or not a Parquet file ({error}); run the test again") from error
+    absent = [name for name in COLUMNS if name not in kept]
+    if absent or "fingerprint" not in kept.attrs:
+        raise MamolError(f"{path}: not the predictions of a test: {', '.join(absent) or 'fingerprint'} missing")
+    return kept

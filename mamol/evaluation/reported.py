@@ -1,0 +1,36 @@
+"""The numbers printed in the paper, as data: ``paper/table1.csv`` to ``table5.csv``.
+
+Transcribed from arXiv 2511.11460. The column ``misprint`` of a row says what does not add up in it: with balanced test
+sets (300 pixels per class) OA is a multiple of 1/N and kappa follows from it.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+FOLDER = Path(__file__).parent / "paper"
+DATASETS = {"houston2013": "Houston2013", "trento": "Trento", "augsburg": "Augsburg"}
+"""The paper's remote-sensing scenes by the names of make_arrow.py."""
+SCORES = ("OA", "kappa", "F1_macro")
+
+
+def reported(table: str) -> pd.DataFrame:
+    """The numbers of one table or figure of the paper.
+
+    Args:
+        table: ``table1`` to ``table5``; the figures print no numbers.
+
+    Returns:
+        A row per number: what it belongs to, ``OA`` and ``kappa`` in percent (Table 2: ``F1_macro``), ``misprint``
+        (empty where nothing is wrong). No rows for a figure.
+    """
+    path = FOLDER / f"{table}.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=["dataset", "method", *SCORES[:2], "misprint"])
+    content = pd.read_csv(path, keep_default_na=False)
+    return content if "misprint" in content else content.assign(misprint="")
+
+
+def counterpart(dataset: str) -> str | None:
+    """The paper's scene that a folder of tables is named after (``trento_hybrid`` after ``trento``), None if none."""
+    return next((name for name in DATASETS if dataset.startswith(name)), None)

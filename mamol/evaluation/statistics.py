@@ -1,0 +1,143 @@
+"""What a difference between results is worth: spread over seeds, and two methods on the same test samples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
+
+from mamol.errors import MamolError
+from mamol.evaluation.predictions import read_predictions
+
+LEVEL = 0.05  # a difference that chance gives more often than this is noise
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Method ``a`` against method ``b`` on the same n test samples with the same missing modalities.
+
+    Attributes:
+        n: Test samples.
+        oa_a: OA of a in percent.
+        oa_b: OA of b in percent.
+        low: Lower end of the bootstrap's 95 % interval of ``difference``.
+        high: Upper end.
+        p_value: Of McNemar's exact test, two-sided.
+    """
+
+    n: int
+    oa_a: float
+    oa_b: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def difference(self) -> float:
+        """OA of a less OA of b, in percentage points."""
+        return self.oa_a - self.oa_b
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether chance alone gives such a difference in more than 5 % of tests of this size."""
+        return self.p_value > LEVEL
+
+    def __str__(self) -> str:
+        """For people, marked where the difference is noise."""
+        text = f"{self.difference:+.2f} points [{self.low:+.2f}, {self.high:+.2f}], p = {self.p_value:.3g}"
+        return f"{text} (noise)" if self.is_noise else text
+
+
+def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (n - 1) over seeds; the latter is None for a single one.
+
+    Raises:
+        MamolError: No values.
+    """
+    if not len(values):
+        raise MamolError("mean and standard deviation of no results: run at least one seed")
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:
+    """McNemar's exact test: the samples on which only one of two methods is right, against a fair coin.
+
+    Args:
+        right_a: (n,) bool, where a is right.
+        right_b: (n,) bool, where b is right.
+
+    Returns:
+        Two-sided p-value; 1 where both are right on the same samples.
+    """
+    only_a, only_b = _discordant(right_a, right_b)
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def bootstrap(
+    right_a: ArrayLike, right_b: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+) -> tuple[float, float]:
+    """Percentile interval of the OA difference when the test samples are drawn anew, in pairs.
+
+    A resample's difference depends only on how many samples of each kind (only a right, only b right, other) it has,
+    and these numbers are multinomial: drawing them directly is the same bootstrap.
+
+    Args:
+        right_a: (n,) bool, where a is right.
+        right_b: (n,) bool, where b is right.
+        seed: Of the generator.
+        resamples: How many.
+        level: The interval holds the share ``1 - level``.
+
+    Returns:
+        Lower and upper end, in percentage points.
+    """
+    only_a, only_b = _discordant(right_a, right_b)
+    n = np.size(right_a)
+    rng = np.random.default_rng([seed, n])
+    drawn = rng.multinomial(n, np.array([only_a, only_b, n - only_a - only_b]) / n, size=resamples)
+    low, high = np.quantile(100 * (drawn[:, 0] - drawn[:, 1]) / n, [level / 2, 1 - level / 2])
+    return float(low), float(high)
+
+
+def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> Comparison:
+    """Compares two tests sample by sample.
+
+    Args:
+        a: ``predictions.parquet`` of one method, or its run folder.
+        b: Of the other.
+        seed: Of the bootstrap.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        MamolError: A file cannot be read, or they are of other test pixels or other missing modalities.
+    """
+    first, second = read_predictions(a), read_predictions(b)
+    here = ["index", "row", "col", "label"]
+    if first.attrs["fingerprint"] != second.attrs["fingerprint"] or not first[here].equals(second[here]):
+        raise MamolError(
+            f"{a} and {b} are of other test pixels ({first.attrs['dataset']}, {len(first)} samples; "
+            f"{second.attrs['dataset']}, {len(second)}): test both methods with the same data_root"
+        )
+    differing = int((first["pattern"] != second["pattern"]).sum())
+    if differing:
+        raise MamolError(
+            f"{a} and {b} have other missing modalities in {differing} of {len(first)} samples: "
+            "test both with the same seed, test_ratio, test_type and modalities"
+        )
+    right_a, right_b = ((kept["prediction"] == kept["label"]).to_numpy() for kept in (first, second))
+    low, high = bootstrap(right_a, right_b, seed=seed)
+    return Comparison(
+        len(first), 100 * float(right_a.mean()), 100 * float(right_b.mean()), low, high, mcnemar(right_a, right_b)
+    )
+
+
+def _discordant(right_a: ArrayLike, right_b: ArrayLike) -> tuple[int, int]:
+    """On how many samples only a, and only b, is right."""
+    a: NDArray[np.bool_] = np.asarray(right_a, bool)
+    b: NDArray[np.bool_] = np.asarray(right_b, bool)
+    return int((a & ~b).sum()), int((b & ~a).sum())

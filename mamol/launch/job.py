@@ -1,0 +1,180 @@
+"""One run as a job: skipped if done, continued if interrupted, in a process of its own."""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mamol
+from mamol.errors import MamolError
+from mamol.files import write_json
+
+ROOT = Path(mamol.__file__).parents[1]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run, and what is done with the trained network.
+
+    Attributes:
+        name: For people.
+        config: Every option of ``python run.py``; paths are absolute.
+        follow_up: Command on the trained network, such as ``evaluate``; empty: none.
+        follow_options: Its options.
+        script: What is run with them.
+    """
+
+    name: str
+    config: dict[str, Any]
+    follow_up: str = ""
+    follow_options: dict[str, Any] = field(default_factory=dict)
+    script: Path = ROOT / "run.py"
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's results go."""
+        return Path(self.config["log_dir"]) / f"{self.config['exp_name']}_seed{self.config['seed']}"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint from which an interrupted run goes on."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def trained(self) -> bool:
+        """Whether the run is finished."""
+        return (self.folder / "metrics.json").is_file()
+
+    @property
+    def followed(self) -> bool:
+        """Whether the follow-up is done, with these options."""
+        done = self.beside("follow.json")
+        return not self.follow_up or (done.is_file() and json.loads(done.read_text("utf-8")) == self.follow_record)
+
+    @property
+    def state(self) -> str:
+        """``finished``, ``to continue`` or ``to do``."""
+        if self.trained and self.followed:
+            return "finished"
+        return "to continue" if self.trained or self.last.is_file() else "to do"
+
+    @property
+    def log(self) -> Path:
+        """What the job's processes print."""
+        return self.beside("log")
+
+    def beside(self, suffix: str) -> Path:
+        """A file of the job that is no result; the run's folder is the run's own."""
+        return self.folder.parent / "jobs" / f"{self.folder.name}.{suffix}"
+
+    @property
+    def follow_record(self) -> dict[str, Any]:
+        """What tells a follow-up from another one of the same run."""
+        return {"command": self.follow_up, "options": self.follow_options}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        job: The job.
+        error: What went wrong, in one line; empty: nothing.
+    """
+
+    job: Job
+    error: str = ""
+
+
+def work(job: Job, environment: Mapping[str, str] | None = None) -> Outcome:
+    """Does what is left to do of a job.
+
+    Args:
+        job: The job.
+        environment: Variables for its processes, such as ``CUDA_VISIBLE_DEVICES``.
+
+    Returns:
+        The outcome; failures are in it, so that other jobs go on.
+    """
+    try:
+        with _alone(job) as lock:
+            process = partial(_run, job, environment or {}, lock)
+            if not job.trained:
+                process("", {"resume_from": _checkpoint_to_continue(job)})
+            if not job.followed:
+                process(job.follow_up, {"load_path": str(job.folder), **job.follow_options})
+                write_json(job.beside("follow.json"), job.follow_record)
+    except (MamolError, OSError) as error:
+        return Outcome(job, str(error))
+    return Outcome(job)
+
+
+@contextmanager
+def _alone(job: Job) -> Iterator[int]:
+    """Waits for another process that does the same job, such as one whose ``reproduce`` was killed.
+
+    Yields:
+        The lock's file descriptor. The job's process inherits it and so holds the lock as long as it lives.
+    """
+    path = job.beside("lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("%s: waiting for a process that is at it already", job.name)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock.fileno()
+
+
+def _checkpoint_to_continue(job: Job) -> str:
+    """``last.ckpt`` of the interrupted run, empty for one that has to begin (again)."""
+    # Imported late: settings.py names the launchers, and reading checkpoints needs the settings.
+    from mamol.training.checkpoints import read_checkpoint
+
+    if not job.folder.exists():
+        return ""
+    if job.last.is_file():
+        try:
+            read_checkpoint(job.last)
+        except MamolError as error:
+            logger.warning("%s: begins again, %s", job.name, error)
+        else:
+            return str(job.last)
+    shutil.rmtree(job.folder)  # unfinished, and nothing in it to go on from
+    return ""
+
+
+def _run(job: Job, environment: Mapping[str, str], lock: int, command: str, options: Mapping[str, Any]) -> None:
+    """``python run.py [command] with <file of all options>``."""
+    config = job.beside("json")
+    write_json(config, {**job.config, **options})
+    line = [sys.executable, str(job.script), *([command] if command else []), "with", str(config)]
+    with job.log.open("w", encoding="utf-8") as log:
+        done = subprocess.run(  # noqa: S603 - no shell, and every part is ours
+            line,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            pass_fds=(lock,),
+            check=False,
+        )
+    if done.returncode:
+        raise MamolError(_reason(job.log, done.returncode))
+
+
+def _reason(log: Path, status: int) -> str:
+    lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (told or lines or ["it printed nothing"])[-1] + f" (exit status {status}, log {log})"

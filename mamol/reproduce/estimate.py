@@ -1,0 +1,77 @@
+"""How long runs will take, from one timed step."""
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from mamol.data.datamodules import RemoteSensingData
+from mamol.launch.job import Job
+from mamol.settings import Settings
+from mamol.training.experiment import Experiment
+from mamol.training.optim import optimiser
+
+FORWARD_SHARE = 1 / 3
+"""Of a training step; the backward pass takes about twice as long as the forward pass."""
+
+
+def estimate(jobs: Sequence[Job], at_once: int) -> str:
+    """The time that runs will take on this machine, in words.
+
+    Args:
+        jobs: What is left to do; the first one's step is timed, in full precision.
+        at_once: Runs at the same time, taken to be as fast as alone.
+
+    Returns:
+        One line. A run is taken to need as long to start as this command; follow-ups are not in it.
+    """
+    if not jobs:
+        return "nothing is left to do"
+    start_up = time.process_time()
+    seconds, samples = timed_step(Settings.of(jobs[0].config))
+    total = sum(start_up + seconds / samples * samples_of(Settings.of(job.config)) for job in jobs) / at_once
+    return (
+        f"about {_readable(total)} here with jobs={at_once}: {len(jobs)} runs; one timed step of {samples} samples "
+        f"({jobs[0].name}) took {seconds:.3g} s"
+    )
+
+
+def timed_step(settings: Settings) -> tuple[float, int]:
+    """Seconds of a training step, the second one of two, and its samples."""
+    experiment = Experiment(settings)
+    device = torch.device("cuda" if experiment.accelerator == "gpu" else "cpu")
+    network = experiment.network.to(device).train()
+    optimizer = optimiser(network, settings.optim_type, settings.learning_rate, settings.weight_decay)
+    batch = {key: value.to(device) for key, value in next(iter(experiment.data.train_dataloader())).items()}
+    seconds = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        logits, auxiliary = network(batch)
+        loss = functional.cross_entropy(logits, batch["label"])
+        (loss if auxiliary is None else loss + auxiliary).backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+    return seconds, len(batch["label"])
+
+
+def samples_of(settings: Settings) -> float:
+    """How many training samples a run costs; a validation or test sample counts for its forward pass."""
+    data = RemoteSensingData(settings)
+    most = settings.limit_batches * settings.per_gpu_batchsize if settings.limit_batches else None
+    size = {name: min(len(table), most or len(table)) for name, table in data.tables.items()}
+    epochs = float(settings.max_epoch)
+    if settings.max_steps:
+        epochs = min(epochs, settings.max_steps * settings.batch_size / size["train"])
+    validations = epochs / settings.val_check_interval
+    return epochs * size["train"] + FORWARD_SHARE * (validations * size["val"] + size["test"])
+
+
+def _readable(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,60 @@
+"""In what runs differ from the paper's, so that nobody takes a stand-in for a reproduction."""
+
+from mamol.data.splits import DEFAULT_PER_CLASS
+from mamol.evaluation.reported import DATASETS
+from mamol.reproduce.plan import Plan, Source
+from mamol.settings import Settings
+
+BACKBONE = "ViT-B-16-quickgelu"
+PROTOCOL = "paper"
+PATCH_SIZE = 14
+EPOCHS = 201
+"""The release's; the paper gives no number."""
+
+
+def differences(plan: Plan, source: Source) -> str:
+    """Why results on these tables stand only in for the paper's, in words; empty where they do not."""
+    return "; ".join([*_of_the_runs(plan.settings), *_of_the_data(source)])
+
+
+def all_differences(plan: Plan) -> str:
+    """The same for all tables of a plan, each reason once."""
+    reasons = _of_the_runs(plan.settings)
+    for source in plan.sources:
+        reasons += [reason for reason in _of_the_data(source) if reason not in reasons]
+    return "; ".join(reasons)
+
+
+def backbone(settings: Settings) -> str:
+    """The backbone, in words."""
+    random = settings.clip_weights == "random" or settings.backbone == "tiny"
+    return f"backbone {settings.backbone}" + (" with random frozen weights" if random else "")
+
+
+def _of_the_runs(settings: Settings) -> list[str]:
+    reasons = []
+    if backbone(settings) != f"backbone {BACKBONE}":
+        reasons.append(f"{backbone(settings)}, not {BACKBONE} with CLIP's")
+    shortened = {
+        "max_epoch": settings.max_epoch if settings.max_epoch < EPOCHS else None,
+        "max_steps": settings.max_steps,
+        "limit_batches": settings.limit_batches,
+    }
+    if any(shortened.values()):
+        reasons.append("short training: " + ", ".join(f"{key}={value}" for key, value in shortened.items() if value))
+    return reasons
+
+
+def _of_the_data(source: Source) -> list[str]:
+    info, reasons = source.info, []
+    if source.dataset not in DATASETS or info.dataset != source.dataset:
+        note = f" ({info.note})" if info.note else ""
+        reasons.append(f"{source.dataset} is not data of the paper{note}")
+    if info.protocol != PROTOCOL:
+        reasons.append(f"split of {source.dataset} by protocol {info.protocol}, not {PROTOCOL}")
+    if info.patch_size != PATCH_SIZE:
+        reasons.append(f"windows of {info.patch_size} pixels, not {PATCH_SIZE}")
+    for split in ("train", "test"):
+        if max(info.counts[split].values()) != DEFAULT_PER_CLASS[split]:
+            reasons.append(f"{split} has not {DEFAULT_PER_CLASS[split]} pixels per class")
+    return reasons

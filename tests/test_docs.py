@@ -1,0 +1,169 @@
+"""README and the pages: links, line ranges, commands, options and names are those of the program."""
+
+import ast
+import importlib.util
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import run  # noqa: F401 - adds its commands to ex
+from config import ex
+from make_arrow import parser
+from mamol.data.facts import DATASETS
+from mamol.data.splits import PROTOCOLS
+from mamol.data.tableinfo import LAYOUTS
+from mamol.settings import Allowed, Settings
+from tests import method_lines
+from tests.pages import PAGES, ROOT, commands, options, quoted, section, tables
+from tests.toys import toy_network
+
+EQUATIONS = "MaMOL, equation by equation"
+ALLOWED: dict[str, Allowed] = {f.name: f.metadata["allowed"] for f in fields(Settings)}
+CHOICES = {"--protocol": PROTOCOLS, "--layout": LAYOUTS, "--dataset": DATASETS}
+COMMANDS = {name for name, _ in ex.gather_commands()}
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def literal(text: str) -> object:
+    """A value as Sacred reads it from the command line."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def check_option(key: str, text: str) -> None:
+    """``key=text`` is an option, and the value one that it takes."""
+    name, _, split = key.partition(".")
+    assert name in ALLOWED, f"unknown option {key}"
+    value = literal(text.strip('"'))
+    value = dict.fromkeys(("train", "val", "test"), value) if split else value
+    assert ALLOWED[name].accepts(value), f"{key}={text} is not {ALLOWED[name].text}"
+
+
+@by_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), f"{page.name} links to {target}"
+        assert file == ROOT or ROOT in file.parents, f"{page.name} links out of the project: {target}"
+        if anchor and file.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}, target
+
+
+def test_line_ranges_are_those_of_the_objects() -> None:
+    page = method_lines.PAGE.read_text()
+    assert len(method_lines.ROW.findall(page)) == len(
+        [r for r in tables(section(method_lines.PAGE, EQUATIONS)) if "lines" in r]
+    )
+    assert page == method_lines.refreshed(page), "lines have moved; run: python -m tests.method_lines"
+
+
+def test_every_equation_has_a_row() -> None:
+    rows = [row["equation"] for row in tables(section(method_lines.PAGE, EQUATIONS)) if "equation" in row]
+    assert {int(number) for number in rows if number.isdecimal()} == set(range(1, 18))
+
+
+def test_ranges_follow_an_object_that_moves(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n\n\nclass A:\n    @property\n    def b(self):\n        return 1\n")
+    page = "| 1 | what | `a.py` | `A.b` | [9–9](../a.py#L9-L9) |\n"
+    assert method_lines.refreshed(page, tmp_path) == "| 1 | what | `a.py` | `A.b` | [5–7](../a.py#L5-L7) |\n"
+    for wrong in (page.replace("A.b", "A.c"), page.replace("a.py", "b.py")):
+        with pytest.raises(LookupError, match="which is not there"):
+            method_lines.refreshed(wrong, tmp_path)
+
+
+def test_symbols_are_parameters_of_the_shape_they_say() -> None:
+    network = toy_network(3, rank=4, experts_dynamic=2)
+    d = network.tower.width
+    sizes = {"K_d": 2, "E": 2 + 1 + 3, "M": 3, "r": 4, "d": d, "C": 5, "o": network.tower.output_dim, "classes": 3}
+    rows = [row for row in tables(section(method_lines.PAGE, EQUATIONS)) if "shape" in row]
+    assert len(rows) >= 8
+    for row in rows:
+        name = row["parameter of `Network`"].strip("`").replace("ℓ", "11").replace(".i.", ".0.")
+        terms = [term.strip().replace("·", "*").replace("/", "//") for term in row["shape"].split(",")]
+        expected = [eval(term, {}, sizes) for term in terms]
+        assert list(network.get_parameter(name).shape) == expected, row
+
+
+@by_page
+def test_quoted_options_exist_and_take_their_values(page: Path) -> None:
+    for text in quoted(page.read_text()):
+        for key, value in options(text.split()):
+            if key != "weights_only":  # torch.load's
+                check_option(key, value)
+        flag, *values = text.split()
+        if flag.startswith("--"):
+            assert flag in flags(), text
+            assert set(values) <= set(CHOICES.get(flag, values)), text
+
+
+def flags() -> set[str]:
+    """The flags of make_arrow.py and of the modules that are run by ``python -m``."""
+    scripts = [ROOT / "make_arrow.py", *(ROOT / "mamol").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    return {flag for script in scripts for flag in re.findall(r'"(--[a-z-]+)"', script.read_text())}
+
+
+def check_run(words: list[str]) -> None:
+    before, _, after = " ".join(words).partition("with ")
+    assert set(before.split()) <= COMMANDS, f"no such command: {before}"
+    for word in after.split():
+        if "=" in word:
+            check_option(*word.split("=", 1))
+        else:
+            assert word in ex.named_configs, f"no such named config: {word}"
+
+
+def check_make_arrow(words: list[str]) -> None:
+    arguments = parser().parse_args(words)
+    assert arguments.dataset in DATASETS
+    assert arguments.protocol in PROTOCOLS
+    assert arguments.layout in LAYOUTS
+
+
+@by_page
+def test_commands_are_the_programs(page: Path) -> None:
+    for tool, what, *words in commands(page.read_text()):
+        if tool == "make":
+            assert re.search(rf"^{what}:", (ROOT / "Makefile").read_text(), re.MULTILINE), what
+        elif what == "-m":
+            assert importlib.util.find_spec(words[0]), words[0]
+        elif what == "run.py":
+            check_run(words)
+        elif what == "make_arrow.py":
+            check_make_arrow(words)
+        else:
+            assert (ROOT / what).is_file(), what
+
+
+def test_readme_has_commands_of_every_kind() -> None:
+    seen = {" ".join(words[:2]) for words in commands(PAGES[0].read_text())}
+    assert {"python run.py", "python make_arrow.py", "make demo", "make test"} <= seen
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train with remote", "no such command: train"),
+        ("with remot", "no such named config: remot"),
+        ("with remote learning_rat=1", "unknown option learning_rat"),
+        ("with remote test_ratio=2", "test_ratio=2 is not"),
+        ("with remote missing_ratio.train=x", "missing_ratio.train=x is not"),
+    ],
+)
+def test_a_wrong_command_is_noticed(line: str, message: str) -> None:
+    with pytest.raises(AssertionError, match=re.escape(message)):
+        check_run(line.split())
+
+
+def test_named_configurations_in_readme_exist() -> None:
+    listed = PAGES[0].read_text().partition("Named configurations:")[2].partition("\n\n")[0]
+    names = [name for name in quoted(listed) if "=" not in name]
+    assert "remote" in names
+    assert set(names) <= ex.named_configs.keys()
