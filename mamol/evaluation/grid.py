@@ -16,7 +16,7 @@ from mamol.evaluation.metrics import PatternConfusion, report
 from mamol.evaluation.patterns import all_patterns, evaluate_patterns, under_mask
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import accuracy_plot
-from mamol.evaluation.predict import BATCH
+from mamol.evaluation.predict import batch_of
 from mamol.evaluation.trained import Trained, open_trained
 from mamol.files import replacing
 from mamol.settings import Settings
@@ -62,7 +62,7 @@ def evaluate(settings: Settings) -> str:
             trained.modalities,
             trained.device,
             settings.progress_bar,
-            batch=max(BATCH, settings.per_gpu_batchsize),
+            batch=batch_of(settings),
         )
     grid = pd.DataFrame(
         [
