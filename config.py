@@ -7,7 +7,7 @@
 from sacred import SETTINGS, Experiment
 
 from mamol.methods import METHODS
-from mamol.reproduce.tables import TABLES
+from mamol.reproduce.tables import ABLATIONS, TABLES
 
 # By file descriptor, Sacred would also capture what Lightning's other processes print.
 SETTINGS.CAPTURE_MODE = "sys"
@@ -161,25 +161,6 @@ def augsburg3() -> None:
     modalities = ["hsi", "sar", "lidar"]
 
 
-# Table 5: without the routed experts.
-@ex.named_config
-def no_dynamic() -> None:
-    dynamic_experts = False
-
-
-# Table 5: without the static experts, shared and per modality.
-@ex.named_config
-def no_static() -> None:
-    shared_expert = False
-    modality_experts = False
-
-
-# Table 5: without the experts per modality.
-@ex.named_config
-def no_modality() -> None:
-    modality_experts = False
-
-
 # The synthetic three-sensor scene of `make demo`, small enough for two CPU cores.
 @ex.named_config
 def demo() -> None:
@@ -193,6 +174,27 @@ def demo() -> None:
     batch_size = 32
     per_gpu_batchsize = 32
 
+
+# The comparison of docs/STANDIN.md: small enough for two CPU cores, and without CLIP.
+@ex.named_config
+def standin() -> None:
+    exp_name = "standin"
+    data_root = "build/standin/data"
+    datasets = "trento_hybrid,idtrees"
+    log_dir = "build/standin"
+    backbone = "tiny"
+    num_gpus = 0
+    precision = "bf16-mixed"
+    seeds = 3
+    max_epoch = 2
+    limit_batches = 12
+    batch_size = 32
+    per_gpu_batchsize = 32
+
+
+# Table 5: without the routed experts, without the static ones, without those per modality.
+for _name, _options in ABLATIONS.items():
+    ex.add_named_config(_name, _options)
 
 # A table or figure of the paper, for the command `reproduce`.
 for _table in TABLES:

@@ -9,6 +9,7 @@ from mamol.cli import CommandLine
 from mamol.evaluation import grid
 from mamol.evaluation import routing as experts
 from mamol.evaluation.predict import predict as draw_map
+from mamol.evaluation.standin import standin as compare_methods
 from mamol.reproduce.command import reproduce as fill_table
 
 line = CommandLine(ex)
@@ -44,6 +45,12 @@ def routing() -> None:
 def reproduce(_config: dict[str, Any]) -> None:
     """Fill a table of the paper with own numbers beside the reported ones: with table1 [datasets=…] [seeds=…]."""
     line.show(fill_table(_config))
+
+
+@ex.command(unobserved=True)
+def standin(_config: dict[str, Any]) -> None:
+    """Compare all methods on small stand-ins, with equal training: with standin [datasets=…] [methods=…] [seeds=…]."""
+    line.show(compare_methods(_config))
 
 
 @ex.command(unobserved=True)

@@ -127,7 +127,6 @@ def test_gpu_benchmark_measures_on_any_device(monkeypatch: pytest.MonkeyPatch) -
 
 def test_page_and_plot_are_written_from_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "DOCS", tmp_path / "docs")
-    monkeypatch.setattr(program, "THREADS", torch.get_num_threads())
     monkeypatch.setattr(cost, "RATES", [0.0, 0.5, 1.0])
     monkeypatch.setattr(program, "BENCHMARKS", {"cost": lambda: cost.run(rounds=1, samples=2), "gpu": gpu.run})
     results = tmp_path / "results.json"

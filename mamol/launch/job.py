@@ -139,12 +139,12 @@ def _alone(job: Job) -> Iterator[int]:
 
 def _checkpoint_to_continue(job: Job) -> str:
     """``last.ckpt`` of the interrupted run, empty for one that has to begin (again)."""
-    # Imported late: settings.py names the launchers, and reading checkpoints needs the settings.
-    from mamol.training.checkpoints import read_checkpoint
-
     if not job.folder.exists():
         return ""
     if job.last.is_file():
+        # Imported late: settings.py names the launchers, and reading checkpoints needs the settings.
+        from mamol.training.checkpoints import read_checkpoint
+
         try:
             read_checkpoint(job.last)
         except MamolError as error:

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from functools import cache
+from math import inf
 
 import torch
 from torch.nn import functional
 
-from mamol.data.datamodules import RemoteSensingData
+from mamol.data.tables import open_tables
 from mamol.launch.job import Job
 from mamol.settings import Settings
 from mamol.training.experiment import Experiment
@@ -60,14 +62,19 @@ def timed_step(settings: Settings) -> tuple[float, int]:
 
 def samples_of(settings: Settings) -> float:
     """How many training samples a run costs; a validation or test sample counts for its forward pass."""
-    data = RemoteSensingData(settings)
-    most = settings.limit_batches * settings.per_gpu_batchsize if settings.limit_batches else None
-    size = {name: min(len(table), most or len(table)) for name, table in data.tables.items()}
+    most = settings.limit_batches * settings.per_gpu_batchsize if settings.limit_batches else inf
+    size = {split: min(samples, most) for split, samples in _sizes(settings.data_root).items()}
     epochs = float(settings.max_epoch)
     if settings.max_steps:
         epochs = min(epochs, settings.max_steps * settings.batch_size / size["train"])
     validations = epochs / settings.val_check_interval
     return epochs * size["train"] + FORWARD_SHARE * (validations * size["val"] + size["test"])
+
+
+@cache
+def _sizes(data_root: str) -> dict[str, int]:
+    """Split to samples; a table stands behind many runs."""
+    return {split: len(table) for split, table in open_tables(data_root).items()}
 
 
 def _readable(seconds: float) -> str:

@@ -53,8 +53,8 @@ class CheckpointInfo:
     version: str = __version__
 
     def to_json(self) -> str:
-        """Sorted JSON."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        """JSON; keys stay in order, because that of the modalities counts."""
+        return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> "CheckpointInfo":
@@ -179,7 +179,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
             f"{path} is refused: reading it would run code stored in it (only tensors and plain values are read); "
             "save its state_dict alone, in the environment it comes from"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
         first = str(error).splitlines()[0] if str(error) else "empty"
         raise MamolError(
             f"{path} cannot be read as a checkpoint ({first}); it is truncated or something else"

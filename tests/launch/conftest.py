@@ -14,7 +14,7 @@ import json, os, pathlib, sys, time
 config = json.loads(pathlib.Path(sys.argv[-1]).read_text())
 folder = pathlib.Path(config["log_dir"]) / f"{config['exp_name']}_seed{config['seed']}"
 command = sys.argv[1] if sys.argv[1] != "with" else "train"
-seen = {"command": command, "pid": os.getpid(), "start": time.time(), "there": folder.exists(),
+seen = {"command": command, "pid": os.getpid(), "there": folder.exists(),
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "threads": os.environ.get("OMP_NUM_THREADS"),
         **{key: config.get(key) for key in ("resume_from", "load_path", "routing_class")}}
 calls = pathlib.Path(config["log_dir"]) / "calls"

@@ -125,6 +125,24 @@ def test_another_backbone_is_refused(saved: Path) -> None:
         load_into(other, saved)
 
 
+def test_modalities_keep_their_order(tmp_path: Path) -> None:
+    """Not that of the alphabet: augsburg3 has hsi, sar, lidar."""
+    network = toy_network()
+    hsi = network.spec.modalities.pop("hsi")
+    network.spec.modalities["hsi"] = hsi
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, network, describe(network, DATA, 0, None))
+    assert list(read_checkpoint(path)[0].network.modalities) == ["lidar", "hsi"]
+    load_into(network, path)
+
+
+def test_bytes_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "noise.ckpt"
+    path.write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(MamolError, match=r"cannot be read as a checkpoint|is refused"):
+        read_checkpoint(path)
+
+
 def test_swapped_modalities_are_refused(tmp_path: Path) -> None:
     network = toy_network()
     path = tmp_path / "a.safetensors"

@@ -1,0 +1,42 @@
+"""What the experts cost beside the bare tower, and what leaving the last block early gains."""
+
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.harness import Figure, alternate, ratio_figure
+from benchmarks.workload import BACKBONE, BATCH_OF_3, TOKENS, batch, frozen_tower, network, present_streams
+from mamol.methods.base import Method
+from mamol.models.encoder import encode
+
+MAMOL, BARE, ALL_TOKENS = "with experts", "bare frozen tower", "all tokens through the last block"
+
+
+def run(backbone: str = BACKBONE, rounds: int = 5) -> list[Figure]:
+    """Forward and backward through the encoder alone, on the present streams of a batch of 3.
+
+    Args:
+        backbone: Tower.
+        rounds: Timed passes of each.
+    """
+    data = batch(BATCH_OF_3)
+    model = network(frozen_tower(backbone), backbone=backbone)
+    tokens = torch.randn(present_streams(data), TOKENS - 1, model.tower.width, requires_grad=True)
+
+    def both_ways(method: Method, shortcut: bool = True) -> Callable[[], None]:
+        def call() -> None:
+            encode(model.tower, tokens, method, model.context(data), shortcut=shortcut).sum().backward()
+
+        return call
+
+    candidates = {
+        MAMOL: both_ways(model.method),
+        BARE: both_ways(Method()),
+        ALL_TOKENS: both_ways(model.method, shortcut=False),
+    }
+    seconds = alternate(candidates, rounds)
+    what = f"{backbone}, {len(tokens)} streams, forward and backward"
+    return [
+        ratio_figure("adapter cost", seconds, MAMOL, BARE, at_most=1.06, note=what),
+        ratio_figure("last block for the class token only", seconds, MAMOL, ALL_TOKENS, at_most=1.0, note=what),
+    ]
