@@ -99,7 +99,7 @@ def defaults() -> None:
     rates = None  # missing rates, [0.5, 0.7]; None takes the paper's
     protocols = ""  # paper,disjoint,blocks: compares the tables <dataset>_<protocol>; "" takes <dataset> as it is
     seeds = 5  # runs of each: seed, seed + 1, ...
-    dry_run = False  # only list the runs, with an estimate of the time
+    dry_run = False  # only list the runs, with an estimate of the time; standin: write the page of what is done
     launcher = "local"  # where runs are done: local, ray or slurm
     jobs = 1  # runs at once; local spreads them over the GPUs
     slurm = None  # submitit's parameters, {"slurm_partition": "gpu", "timeout_min": 600}

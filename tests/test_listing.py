@@ -64,5 +64,5 @@ def test_damaged_costs_are_told(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "cost.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(MamolError, match="cost.json holds no measured costs .* python -m benchmarks.methods"):
+    with pytest.raises(MamolError, match=r"cost\.json holds no measured costs .* python -m benchmarks.methods"):
         read_cost(path)

@@ -118,7 +118,7 @@ def standin(config: Mapping[str, Any]) -> str:
 
     Args:
         config: All options, as Sacred resolved them. ``data_root`` holds a folder of tables per name in ``datasets``;
-            no ``methods`` are all.
+            no ``methods`` are all; with ``dry_run`` the page is written of what is done so far.
 
     Returns:
         The page, which is also in ``<log_dir>/STANDIN.md``.
@@ -130,8 +130,8 @@ def standin(config: Mapping[str, Any]) -> str:
     tables = _tables(settings)
     runs = _runs(config, settings, tables)
     results = {run.file: run.result() for run in runs}
-    left = [run for run in runs if results[run.file] is None]
-    logger.info("stand-in comparison: %d runs, %d to do", len(runs), len(left))
+    left = [] if settings.dry_run else [run for run in runs if results[run.file] is None]
+    logger.info("stand-in comparison: %d runs, %d to do now", len(runs), len(left))
     for number, run in enumerate(left, 1):
         run.do()
         results[run.file] = run.result()

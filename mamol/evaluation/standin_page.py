@@ -50,7 +50,7 @@ def _title(dataset: str) -> str:
 
 def _how(settings: Settings, tables: Tables, results: Results) -> str:
     ratio, kind = settings.missing("train")
-    batches = f" of at most {settings.limit_batches} batches" if settings.limit_batches else ""
+    batches = f" of at most {settings.limit_batches} batches (validation, too)" if settings.limit_batches else ""
     lines = [
         *(_make_arrow(settings, name, splits) for name, splits in tables.items()),
         COMMAND,
@@ -88,7 +88,7 @@ def _make_arrow(settings: Settings, name: str, splits: Mapping[str, Table]) -> s
     return (
         f"python make_arrow.py --dataset {known} --root RAW --out {settings.data_root}/{name} --patch-size "
         f"{info.patch_size} --modalities {','.join(info.modalities)} --protocol {info.protocol} "
-        f"--test-per-class {per_class}" + (" --scene scene.json" if known == "scene" else "")
+        f"--test-per-class {per_class}" + (f" --scene datasets/{info.scene}.json" if known == "scene" else "")
     )
 
 
@@ -106,9 +106,11 @@ def _scene(settings: Settings, dataset: str, table: Table, results: Results) -> 
         rows.append(row)
     counts = ", ".join(f"{sum(per.values())} {split}" for split, per in info.counts.items())
     bands = ", ".join(f"{name} {count}" for name, count in info.modalities.items())
+    per_epoch = min(-(-len(table) // settings.batch_size), settings.limit_batches or len(table))
+    steps = min(settings.max_epoch * per_epoch, settings.max_steps or settings.max_epoch * per_epoch)
     about = (
-        f"{len(info.classes)} classes (chance: {100 / len(info.classes):.1f} %), {bands} bands, {counts} samples, "
-        f"windows of {info.patch_size} × {info.patch_size}, protocol {info.protocol}."
+        f"{steps} training steps; {len(info.classes)} classes (chance: {100 / len(info.classes):.1f} %), {bands} bands, "
+        f"{counts} samples, windows of {info.patch_size} × {info.patch_size}, protocol {info.protocol}."
     )
     return "\n\n".join(
         [f"## {_title(dataset)}", about, markdown(pd.DataFrame(rows)) if rows else "No run is finished."]

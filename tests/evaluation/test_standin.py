@@ -47,6 +47,10 @@ def compared(table_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     assert [path.name for path in (log_dir / "results").iterdir()] == [result(log_dir, table_folder).name]
     assert not (log_dir / standin.PAGE).exists()
     before = result(log_dir, table_folder).stat()
+    so_far = compare(table_folder, log_dir, f"methods={','.join(METHOD_NAMES)}", "dry_run=True")
+    assert so_far.stdout.endswith(
+        f"## Missing runs\n\nThe same command goes on with them.\n\n- {table_folder.name}, seed 0: linear_probe\n"
+    )
     continued = compare(table_folder, log_dir, f"methods={','.join(METHOD_NAMES)}")
     assert continued.returncode == 0, continued.stderr
     assert result(log_dir, table_folder).stat() == before
@@ -76,6 +80,9 @@ def test_the_page_says_what_it_is(compared: Path) -> None:
     assert "says nothing about the paper's numbers" in text
     assert "python run.py standin with standin" in text
     assert re.search(r"Budget: about \d+ s a run", text)
+    assert (
+        "6 training steps; 6 classes (chance: 16.7 %), hsi 48, lidar 1, sar 2 bands, 48 train, 24 val, 36 test" in text
+    )
     assert "Missing runs" not in text
 
 
