@@ -23,17 +23,17 @@ def count(network: Network) -> dict[str, int]:
     """Parameters per part.
 
     Returns:
-        Trainable ones of ``embedding``, ``routing`` (routers and pattern embeddings), ``method`` (the rest of what the
-        method adds) and ``head``; ``trainable``, ``frozen`` and ``total``.
+        Trainable ones of ``embedding``, ``routers`` (pattern embeddings, too), ``experts`` (whatever else the method
+        adds, so also prompts) and ``head``; ``trainable``, ``frozen`` and ``total``.
     """
     parts = {name: _trainable(module) for name, module in network.trainable_parts().items()}
-    routing = sum(_trainable(module) for module in network.method.routing())
+    routers = sum(_trainable(module) for module in network.method.routing())
     frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
     trainable = sum(parts.values())
     return {
         "embedding": parts["embedding"],
-        "routing": routing,
-        "method": parts["method"] - routing,
+        "routers": routers,
+        "experts": parts["method"] - routers,
         "head": parts["head"],
         "trainable": trainable,
         "frozen": frozen,

@@ -12,7 +12,7 @@ from tests.commands import trained
 @pytest.fixture(scope="session")
 def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small synthetic scene of HSI, LiDAR and SAR as .mat files."""
-    return write_synthetic_scene(tmp_path_factory.mktemp("scene"), height=40, width=48)
+    return write_synthetic_scene(tmp_path_factory.mktemp("scene"), height=32, width=36)
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ def test_parts_add_up() -> None:
     numbers = count(network)
     width, m, rank, blocks = network.tower.width, 3, 8, 6
     router = (width + 8) * width // 2 + width // 2 + 2 * (width // 2) + 2
-    assert numbers["routing"] == blocks * router + 8 * m + 8
-    assert numbers["method"] == blocks * 2 * (2 + 1 + m) * rank * width
+    assert numbers["routers"] == blocks * router + 8 * m + 8
+    assert numbers["experts"] == blocks * 2 * (2 + 1 + m) * rank * width
     assert numbers["head"] == 3 * (m * network.tower.output_dim) + 3
     assert numbers["embedding"] == sum(9 * c * 256 + 256 * width for c in (5, 1, 2))
-    assert numbers["trainable"] == sum(numbers[k] for k in ("embedding", "routing", "method", "head"))
+    assert numbers["trainable"] == sum(numbers[k] for k in ("embedding", "routers", "experts", "head"))
     assert numbers["total"] == sum(p.numel() for p in network.parameters())
 
 

@@ -1,6 +1,7 @@
 """The page of the stand-in comparison."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -57,7 +58,7 @@ def _how(settings: Settings, tables: Tables, results: Results) -> str:
     ]
     seconds = [result["seconds"] for result in results]
     spent = (
-        f"about {sum(seconds) / len(seconds):.0f} s a run ({min(seconds):.0f} to {max(seconds):.0f})" if seconds else ""
+        f"median {median(seconds):.0f} s a run ({min(seconds):.0f} to {max(seconds):.0f})" if seconds else "no run yet"
     )
     machines = "; ".join(sorted({result["machine"] for result in results}))
     return "\n".join(
@@ -73,7 +74,7 @@ def _how(settings: Settings, tables: Tables, results: Results) -> str:
             "with the best validation OA is tested: under the same rate and type, with one modality missing in every "
             "sample (rate 1), and complete.",
             "",
-            f"Budget: {spent}, tests included, on a machine with other work on it ({machines}).",
+            f"Budget: {spent} of wall time, tests included, whatever else the machine did meanwhile ({machines}).",
             "",
             "OA in percent, mean ± standard deviation over the seeds (of weights, order and missing patterns; the "
             "split is one). Where all classes have as many test samples, AA is the same number.",
@@ -109,8 +110,8 @@ def _scene(settings: Settings, dataset: str, table: Table, results: Results) -> 
     per_epoch = min(-(-len(table) // settings.batch_size), settings.limit_batches or len(table))
     steps = min(settings.max_epoch * per_epoch, settings.max_steps or settings.max_epoch * per_epoch)
     about = (
-        f"{steps} training steps; {len(info.classes)} classes (chance: {100 / len(info.classes):.1f} %), {bands} bands, "
-        f"{counts} samples, windows of {info.patch_size} × {info.patch_size}, protocol {info.protocol}."
+        f"{steps} training steps; {len(info.classes)} classes (chance: {100 / len(info.classes):.1f} %), "
+        f"{bands} bands, {counts} samples, windows of {info.patch_size} × {info.patch_size}, protocol {info.protocol}."
     )
     return "\n\n".join(
         [f"## {_title(dataset)}", about, markdown(pd.DataFrame(rows)) if rows else "No run is finished."]
