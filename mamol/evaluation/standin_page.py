@@ -15,6 +15,7 @@ from mamol.settings import Settings
 
 TITLES = {"trento_hybrid": "hybrid Trento", "idtrees": "IDTReeS"}
 COMMAND = "python run.py standin with standin"
+UNEVEN = "The same command goes on with them. Until then, rows with different numbers of seeds do not compare."
 
 Tables = Mapping[str, Mapping[str, Table]]
 Results = Sequence[Mapping[str, Any]]
@@ -126,4 +127,4 @@ def _missing(settings: Settings, tables: Tables, results: Results) -> list[str]:
             left = [m for m in settings.methods or METHODS if (dataset, m, seed) not in done]
             if left:
                 lines.append(f"- {_title(dataset)}, seed {seed}: {', '.join(left)}")
-    return ["## Missing runs", "The same command goes on with them.", "\n".join(lines)] if lines else []
+    return ["## Missing runs", UNEVEN, "\n".join(lines)] if lines else []

@@ -11,7 +11,7 @@ from config import ex
 from mamol.data.tables import open_tables
 from mamol.errors import MamolError
 from mamol.evaluation import standin
-from mamol.evaluation.standin_page import page
+from mamol.evaluation.standin_page import UNEVEN, page
 from mamol.settings import Settings
 from tests.commands import QUICK, Finished, run, trained
 from tests.pages import tables as rows_of
@@ -48,9 +48,7 @@ def compared(table_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     assert not (log_dir / standin.PAGE).exists()
     before = result(log_dir, table_folder).stat()
     so_far = compare(table_folder, log_dir, f"methods={','.join(METHOD_NAMES)}", "dry_run=True")
-    assert so_far.stdout.endswith(
-        f"## Missing runs\n\nThe same command goes on with them.\n\n- {table_folder.name}, seed 0: linear_probe\n"
-    )
+    assert so_far.stdout.endswith(f"## Missing runs\n\n{UNEVEN}\n\n- {table_folder.name}, seed 0: linear_probe\n")
     continued = compare(table_folder, log_dir, f"methods={','.join(METHOD_NAMES)}")
     assert continued.returncode == 0, continued.stderr
     assert result(log_dir, table_folder).stat() == before
