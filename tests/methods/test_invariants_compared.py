@@ -14,8 +14,8 @@ from mamol.methods.patterns import pattern_index, pattern_table
 from mamol.models.clip import VisualTower, visual_tower
 from mamol.models.encoder import encode
 from mamol.models.network import Network
-from tests.models.test_network import gradients
-from tests.toys import BANDS, CLASSES, GRID, shake, toy_batch, toy_network
+from tests.invariants import assert_absent_content_is_inert, assert_neighbours_do_not_matter, gradients
+from tests.toys import CLASSES, GRID, shake, toy_batch, toy_network
 
 BEGINS_AS_THE_TOWER: list[tuple[str, dict[str, Any]]] = [
     ("linear_probe", {}),
@@ -103,22 +103,12 @@ def test_class_token_shortcut_is_exact(method: str, options: dict[str, Any]) -> 
 @every_variant
 @pytest.mark.parametrize("content", [float("nan"), 1e30])
 def test_content_of_absent_modalities_changes_nothing(method: str, options: dict[str, Any], content: float) -> None:
-    network, batch = made(3, method, options), toy_batch(m=3)
-    expected, grads = network(batch)[0], gradients(network, batch)
-    for i, name in enumerate(list(BANDS)[:3]):
-        batch[name][~batch["available"][:, i]] = content
-    assert torch.equal(network(batch)[0], expected)
-    for name, grad in gradients(network, batch).items():
-        assert torch.equal(grad, grads[name]), name
+    assert_absent_content_is_inert(made(3, method, options), toy_batch(m=3), content)
 
 
 @every_variant
 def test_a_sample_does_not_depend_on_its_neighbours(method: str, options: dict[str, Any]) -> None:
-    network, batch = made(2, method, options), toy_batch()
-    together = network(batch)[0]
-    for n in range(6):
-        alone = network({k: v[n : n + 1] for k, v in batch.items()})[0]
-        torch.testing.assert_close(alone[0], together[n], atol=1e-5, rtol=1e-5)
+    assert_neighbours_do_not_matter(made(2, method, options), toy_batch())
 
 
 @every_variant

@@ -18,8 +18,9 @@ from mamol.models.encoder import encode
 from mamol.models.fusion import SingleStream
 from mamol.models.network import Network, NetworkSpec
 from tests.commands import QUICK, run, trained
+from tests.invariants import assert_neighbours_do_not_matter, gradients
 from tests.methods.test_invariants_compared import PERMUTE, pattern_rows
-from tests.models.test_network import gradients, permute_modalities
+from tests.models.test_network import permute_modalities
 from tests.streams import GRID, small_tower
 from tests.toys import BANDS, CLASSES, shake, toy_batch
 
@@ -188,11 +189,7 @@ def test_the_balancing_loss_and_the_routing_leave_out_padding() -> None:
 
 @every_variant
 def test_a_sample_does_not_depend_on_its_neighbours(method: str, options: dict[str, Any]) -> None:
-    network, batch = made(3, method, options), batch_of(3)
-    together = network(batch)[0]
-    for n in range(6):
-        alone = network({k: v[n : n + 1] for k, v in batch.items()})[0]
-        torch.testing.assert_close(alone[0], together[n], atol=1e-5, rtol=1e-5)
+    assert_neighbours_do_not_matter(made(3, method, options), batch_of(3))
 
 
 @every_variant
