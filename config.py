@@ -186,8 +186,9 @@ def standin() -> None:
     num_gpus = 0
     precision = "bf16-mixed"
     seeds = 3
-    max_epoch = 2
-    limit_batches = 12
+    max_epoch = 6
+    val_check_interval = 2
+    limit_batches = 15
     batch_size = 32
     per_gpu_batchsize = 32
 

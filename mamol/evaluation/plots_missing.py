@@ -67,7 +67,8 @@ def routing_plot(used: pd.DataFrame, title: str) -> Figure:
     cols = min(len(patterns), 4)
     rows = -(-len(patterns) // cols)
     width, height = 0.9 + 0.48 * len(layers), 0.9 + 0.42 * len(experts)
-    figure = Figure(figsize=(max(cols * width, 5) + 1.2, rows * height + 0.8), layout="constrained")
+    # The label of the colour bar needs 3.4 inches, however few the experts.
+    figure = Figure(figsize=(max(cols * width, 5) + 1.2, max(rows * height + 0.8, 3.4)), layout="constrained")
     figure.suptitle(title)
     grid = figure.subplots(rows, cols, squeeze=False, sharex=True, sharey=True)
     for axes, name in zip(grid.flat, patterns, strict=False):
