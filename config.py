@@ -36,6 +36,7 @@ def defaults() -> None:
     clip_weights = "openai"  # openai, a file, a Hugging Face folder, or random (means nothing as a CLIP result)
     activation = "auto"  # of the frozen MLPs: auto (what the weights were trained with), quickgelu or gelu
     fusion = "late"  # modalities meet behind the tower, or in it as one sequence: single_stream (ViLT's way)
+    image_size = None  # side of images in pixels, a multiple of the backbone's patch; None is the backbone's own (224)
     normalise = True  # per band, with mean and std of the training pixels
     rank = 8  # rank r of every low-rank expert
     experts_dynamic = 2  # number K_d of routed experts per layer
@@ -51,6 +52,8 @@ def defaults() -> None:
     prompt_depth = 6  # layers with prompts, from the first on (mmp, dcp)
     prompt_type = "input"  # of mmp: input (tokens) or attention (keys and values)
     moe_task_form = "eq9"  # of moe_task: eq9 (features and pattern) or moelora (pattern alone)
+    adapter_scale = 1.0  # of released: factor of its adapter's output; 0.2 in its image-text form
+    train_end = False  # of released: train copies of the towers' last norms and of the visual projection, too
 
     # --- missing modalities ---
     missing_ratio = {"train": 0.7, "val": 0.7, "test": 0.7}  # share of incomplete samples, 0 to 1

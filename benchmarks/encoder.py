@@ -25,7 +25,7 @@ def run(backbone: str = BACKBONE, rounds: int = 5) -> list[Figure]:
 
     def both_ways(method: Method, shortcut: bool = True) -> Callable[[], None]:
         def call() -> None:
-            encode(model.tower, tokens, method, model.context(data), shortcut=shortcut).sum().backward()
+            encode(model.tower, tokens, method, model.contexts(data)["visual"], shortcut=shortcut).sum().backward()
 
         return call
 

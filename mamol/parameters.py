@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from mamol.building import network_spec
+from mamol.building import assemble, network_spec
 from mamol.data.facts import facts_of
 from mamol.data.tables import open_tables
 from mamol.methods import METHODS
-from mamol.models.clip import RANDOM, VisualTower, vision_transformer, visual_tower
+from mamol.models.clip import RANDOM, VisualTower, vision_transformer
 from mamol.models.network import Network, NetworkSpec
 from mamol.models.weights import clip_spec
 from mamol.settings import Settings
@@ -83,7 +83,7 @@ def report(settings: Settings) -> str:
         classes, patch_size, shown = list(facts.classes), WINDOW, f"published sizes of {facts.name}"
     bands = {name: bands[name] for name in settings.modalities or bands}
     spec = network_spec(settings, bands, classes, patch_size)
-    numbers = count(Network(spec, visual_tower(settings.backbone, RANDOM, patch_size)))
+    numbers = count(assemble(spec, RANDOM))
     title = f"{settings.method} on {settings.backbone}, {', '.join(f'{n} {b}' for n, b in bands.items())}, "
     lines = [title + f"{len(classes)} classes ({shown})"]
     lines += [f"{name:<9} {number:>12,}  {100 * number / numbers['total']:7.3f} %" for name, number in numbers.items()]

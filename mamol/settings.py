@@ -170,6 +170,7 @@ class Settings:
     clip_weights: str = option(_TEXT)
     activation: str = option(_choice(*ACTIVATIONS))
     fusion: str = option(_choice(*FUSIONS))
+    image_size: int | None = option(_optional(_integer(1)))
     normalise: bool = option(_FLAG)
     rank: int = option(_integer(1))
     experts_dynamic: int = option(_integer(1))
@@ -185,6 +186,8 @@ class Settings:
     prompt_depth: int = option(_integer(1))
     prompt_type: str = option(_choice("input", "attention"))
     moe_task_form: str = option(_choice("eq9", "moelora"))
+    adapter_scale: float = option(_FINITE)
+    train_end: bool = option(_FLAG)
 
     missing_ratio: dict[str, float] = option(_per_split(_RATE))
     missing_type: dict[str, str] = option(_per_split(_KIND))

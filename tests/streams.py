@@ -71,5 +71,8 @@ def vit_b_16() -> Any:
         mlp = nn.Sequential()
         for name, part in (("c_fc", nn.Linear(768, 3072)), ("gelu", nn.GELU()), ("c_proj", nn.Linear(3072, 768))):
             mlp.add_module(name, part)
-        visual = SimpleNamespace(ln_post=nn.LayerNorm(768), proj=nn.Parameter(torch.empty(768, 512)))
-    return SimpleNamespace(width=768, mlp_width=3072, blocks=[SimpleNamespace(mlp=mlp)] * 12, visual=visual)
+        norm, projection = nn.LayerNorm(768), nn.Parameter(torch.empty(768, 512))
+    blocks = [SimpleNamespace(mlp=mlp)] * 12
+    return SimpleNamespace(
+        name="visual", width=768, mlp_width=3072, blocks=blocks, last_norm=norm, projection=projection
+    )

@@ -74,7 +74,7 @@ def test_it_does_what_its_equation_says_and_is_not_disturbed_by_absent_windows(e
     other["lidar"][~batch["available"][:, 1]] = 1e6
     torch.testing.assert_close(network(other)[0], network(batch)[0], rtol=0, atol=0)
     layer = network.method.layers["11"]
-    z, context = torch.randn(3, 4, network.tower.width), network.context(batch)
+    z, context = torch.randn(3, 4, network.tower.width), network.contexts(batch)["visual"]
     context.available = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     mlp = network.tower.blocks[11].mlp
     for n, m in enumerate(context.available):

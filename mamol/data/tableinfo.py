@@ -62,6 +62,16 @@ class TableInfo:
     scene_shape: tuple[int, int]
     output: str
 
+    @property
+    def task(self) -> str:
+        """What the labels are: one class per sample."""
+        return "classes"
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Modalities that are no windows: none."""
+        return {}
+
     def to_json(self) -> str:
         """The JSON text; modalities are in a list, because their order counts."""
         return json.dumps(asdict(self) | {"modalities": list(self.modalities.items())}, allow_nan=False)

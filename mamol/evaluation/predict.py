@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mamol.building import assemble
 from mamol.data.modalities import canonical
 from mamol.data.patches import WindowCutter
 from mamol.data.scenes import Scene, load_scene
 from mamol.errors import MamolError
 from mamol.evaluation.maps import classify_scene, write_map
-from mamol.models.clip import RANDOM, visual_tower
+from mamol.models.clip import RANDOM
 from mamol.models.network import Network
 from mamol.settings import Settings
 from mamol.training.checkpoints import CheckpointInfo, check_same_backbone, checkpoint_file, read_checkpoint, run_of
@@ -131,8 +132,7 @@ def restore(info: CheckpointInfo, settings: Settings) -> Network:
     random = info.backbone_origin.startswith(RANDOM)
     spec = info.network
     weights = RANDOM if random else settings.clip_weights
-    tower = visual_tower(spec.backbone, weights, spec.patch_size, activation=spec.activation)
-    network = Network(spec, tower)
+    network = assemble(spec, weights)
     check_same_backbone(info, network, settings.load_path)
     return network
 

@@ -22,6 +22,7 @@ from mamol.evaluation.predict import BATCH
 from mamol.evaluation.trained import open_trained
 from mamol.files import replacing
 from mamol.models.network import Network
+from mamol.models.tower import VISUAL
 from mamol.settings import Settings
 
 ALL = "all"  # in the column ``modality``: the streams of all modalities together
@@ -141,9 +142,9 @@ def _pass(
     samples = len(next(iter(windows.values())))
     device = next(iter(windows.values())).device
     batch = {**windows, "available": torch.from_numpy(pattern).to(device).expand(samples, -1)}
-    context = network.context(batch)
+    context = network.contexts(batch)[VISUAL]
     context.routing = {}
-    network.features(batch, context)
+    network.features(batch, {VISUAL: context})
     if not context.routing:
         raise MamolError(
             f"method={network.spec.method} has no routers (or dynamic_experts=False): routing shows mamol, released "

@@ -63,7 +63,7 @@ class Trained:
     def title(self, what: str) -> str:
         """``what`` of which method on which data, and what a reader must know of them."""
         dataset = self.table.info.dataset
-        return marked(f"{what} of {self.network.spec.method} on {dataset}", dataset, self.network.tower.origin)
+        return marked(f"{what} of {self.network.spec.method} on {dataset}", dataset, self.network.origin)
 
     def precision(self) -> AbstractContextManager[None]:
         """The arithmetic of a test of the same settings."""

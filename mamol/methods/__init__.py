@@ -3,7 +3,7 @@
 Adding a method is one file and one entry in ``METHODS``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,9 +16,10 @@ from mamol.methods.mmp import MMP, MMPOptions
 from mamol.methods.moe_ada import MoEAda, MoEAdaOptions
 from mamol.methods.moe_rep import MoERep, MoERepOptions
 from mamol.methods.moe_task import MoETask, MoETaskOptions
+from mamol.methods.per_tower import PerTower
 from mamol.methods.released import Released, ReleasedOptions
 from mamol.methods.single_lora import SingleLoRA
-from mamol.models.clip import VisualTower
+from mamol.models.tower import Tower
 
 __all__ = ["METHODS", "Context", "Method", "MethodEntry"]
 
@@ -36,15 +37,18 @@ class MethodEntry:
         summary: One line for ``python run.py methods``.
         source: Where the method comes from.
         settings: The dataclass of the settings that it reads, with the method's own defaults.
-        make: Makes it from (tower, modalities, settings).
+        make: Makes it for one tower from (tower, modalities, settings).
         fixed: Fields of ``settings`` that no option of a run sets.
+        joint: Whether ``make`` takes (towers, members, settings) and makes it for all towers at once; otherwise each
+            tower has its own.
     """
 
     summary: str
     source: str
     settings: type
-    make: Callable[[VisualTower, int, Any], Method]
+    make: Callable[[Any, Any, Any], Method]
     fixed: tuple[str, ...] = ()
+    joint: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -60,21 +64,28 @@ class MethodEntry:
         chosen = self.settings(**{name: values[name] for name in self.options if values[name] is not None})
         return {name: getattr(chosen, name) for name in self.options}
 
-    def build(self, tower: VisualTower, modalities: int, options: Mapping[str, Any]) -> Method:
-        """Makes the method for a tower.
+    def build(
+        self, towers: Mapping[str, Tower], members: Mapping[str, Sequence[int]], options: Mapping[str, Any]
+    ) -> Method:
+        """Makes the method for the towers of a network.
 
         Args:
-            tower: The frozen tower that it is added to.
-            modalities: M.
+            towers: Name to the frozen tower that it is added to.
+            members: Tower to the numbers of its modalities, M of them together.
             options: Settings by name; the method's own defaults stand for the others.
 
         Returns:
             The method with fresh weights.
 
         Raises:
-            MamolError: Settings that do not fit each other or the tower.
+            MamolError: Settings that do not fit each other or a tower.
         """
-        return self.make(tower, modalities, self.settings(**options))
+        settings = self.settings(**options)
+        if self.joint:
+            return self.make(towers, members, settings)
+        modalities = sum(map(len, members.values()))
+        methods = {name: self.make(tower, modalities, settings) for name, tower in towers.items()}
+        return PerTower(methods) if len(methods) > 1 else next(iter(methods.values()))
 
 
 METHODS: dict[str, MethodEntry] = {
@@ -126,12 +137,14 @@ METHODS: dict[str, MethodEntry] = {
         "Hu et al., NeurIPS 2024, github hulianyuyy/Deep_Correlated_Prompting",
         DCPOptions,
         DCP,
+        joint=True,
     ),
     "dcp_released": MethodEntry(
         "dcp with dynamic queries that are not trained",
         "the code of dcp and its form in github Jiahuiqu/mamol",
         DCPOptions,
-        lambda tower, modalities, options: DCP(tower, modalities, options, trains_queries=False),
+        lambda towers, members, options: DCP(towers, members, options, trains_queries=False),
+        joint=True,
     ),
     "moe_rep": MethodEntry(
         "routed trainable copies of the MLPs in place of the frozen ones",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mamol.errors import MamolError
-from mamol.models.clip import VisualTower
+from mamol.models.tower import VISUAL, Tower
 
 FeedForward = Callable[[Tensor], Tensor]
 
@@ -26,6 +26,8 @@ class Context:
         losses: Auxiliary losses that the layers of this pass added.
         routing: Layer number to gates (N, T, K), filled only if it is a dictionary; zero at padding.
         token_mask: (N, T) bool, False where an embedded token is padding; None if there is none.
+        end: (N,) long, the token of each text that is read; None where it is the class token.
+        tower: Name of the tower that the streams go through.
     """
 
     available: Tensor
@@ -34,12 +36,15 @@ class Context:
     losses: list[Tensor] = field(default_factory=list)
     routing: dict[int, Tensor] | None = None
     token_mask: Tensor | None = None
+    end: Tensor | None = None
+    tower: str = VISUAL
 
     def mask(self, length: int) -> Tensor | None:
         """Which tokens of the sequences are no padding, for every attention and every mean over tokens.
 
         Args:
-            length: Of the sequences at hand: the embedded tokens behind class token and prompts, or the class token.
+            length: Of the sequences at hand: the embedded tokens behind class token and prompts, or the token that is
+                read.
 
         Returns:
             (N, length) bool, or None if all of them are.
@@ -47,6 +52,20 @@ class Context:
         if self.token_mask is None or length == 1:
             return None
         return functional.pad(self.token_mask, (length - self.token_mask.shape[1], 0), value=True)
+
+    def read(self, x: Tensor, prompts: int) -> Tensor:
+        """The token of each stream that becomes its feature: the class token, or the end token of a text.
+
+        Args:
+            x: (N, T', width).
+            prompts: How many of the T' tokens are prompts, in front.
+
+        Returns:
+            (N, 1, width).
+        """
+        if self.end is None:
+            return x[:, prompts : prompts + 1]
+        return x[torch.arange(len(x), device=x.device), prompts + self.end][:, None]
 
     def record(self, layer: int, gates: Tensor) -> None:
         """Keeps the gates (N, T, K) of a layer, if the routing is asked for."""
@@ -114,8 +133,8 @@ class Method(nn.Module):
         """
         return mlp(z)
 
-    def finish(self, x: Tensor, tower: VisualTower) -> Tensor:
-        """From class tokens (N, width) to features (N, output_dim)."""
+    def finish(self, x: Tensor, tower: Tower) -> Tensor:
+        """From the tokens that are read (N, width) to features (N, output_dim)."""
         return tower.finish(x)
 
     def auxiliary_loss(self, context: Context) -> Tensor | None:

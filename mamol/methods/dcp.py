@@ -1,27 +1,30 @@
-"""DCP, deep correlated prompting (Hu et al., NeurIPS 2024), for M modalities behind one visual tower.
+"""DCP, deep correlated prompting (Hu et al., NeurIPS 2024), for M modalities behind one tower or two.
 
 Three kinds of prompts, Lp of each, in front of the tokens of a stream, all picked by the missing pattern p of its
 sample:
 
 - *Correlated*: each modality has a base prompt for "present" and one for "missing". With ``u_0`` the base prompts of
-  all M modalities side by side (Lp, M·d), layer l gives modality i ``v_i = F_{l,i}(LN_{l,i}(u_l))``, ``u_{l+1} =
-  [v_1; ...]``, F = Linear(M·d, M·d/16), GELU, Linear(M·d/16, d). They replace those of the layer before.
-- *Common*: one prompt per pattern, taken to modality i by Linear(d, d/16), GELU, Linear(d/16, d); put in at layer 0.
+  all M modalities side by side (Lp, D), layer l gives modality i ``v_i = F_{l,i}(LN_{l,i}(u_l))``, ``u_{l+1} =
+  [v_1; ...]``, F = Linear(D, D/16), GELU, Linear(D/16, d_i); D is the sum of the towers' widths d_i, M·d behind one
+  tower. They replace those of the layer before.
+- *Common*: one prompt per pattern as wide as the narrowest tower, d, taken to modality i by Linear(d, d/16), GELU,
+  Linear(d/16, d_i); put in at layer 0.
 - *Dynamic*: one query per pattern that attends with one head to the tokens of layer 0; put in there.
 
-Layer 0 sees ``[v; common; dynamic; tokens]``; ``ln_post`` and the tower's projection are trained, too. With
+Layer 0 sees ``[v; common; dynamic; tokens]``; the last norms and the visual projection are trained, too. With
 ``fusion=single_stream`` a sequence has no modality of its own, so v and common are those of all M modalities, present
 or missing, side by side; the dynamic query attends to the tokens of all present ones.
 
-Follows the remote-sensing form in MaMOL's release, generalised from two modalities to M: 2^M - 1 patterns for its
-three, hidden width M·d/16 for its 2·d/16. In the release the dynamic queries are plain tensors, so they are neither
+Images and texts go by the source, 1280 wide together on ViT-B/16; its dynamic queries look at a text's padding, too,
+here they do not. Windows go by the form in MaMOL's release. Both are generalised from two modalities to M: 2^M - 1
+patterns for their three, D/16 wide inside. In the release the dynamic queries are plain tensors, so they are neither
 trained nor saved: that is ``dcp_released``, except that they are saved here. Two more defects of it are not copied:
 its data numbers the patterns the other way round than its prompts, and its HSI has 63 bands whatever the scene.
 """
 
-from collections.abc import Iterable
-from copy import deepcopy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +33,8 @@ from mamol.errors import MamolError
 from mamol.methods.base import Context, Method
 from mamol.methods.mmp import check_depth
 from mamol.methods.patterns import pattern_index, pattern_table
-from mamol.models.clip import VisualTower, attention
+from mamol.methods.per_tower import TrainedEnd
+from mamol.models.tower import Tower, attention
 
 INITIAL_STD = 0.02
 REDUCTION = 16  # input width of a projection over its hidden width
@@ -81,75 +85,81 @@ class PerModality(nn.Module):
         super().__init__()
         self.projections = nn.ModuleList(projections)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """From (P, Lp, inputs) to (P, M, Lp, outputs)."""
-        return torch.stack([project(x) for project in self.projections], 1)
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """From (P, Lp, inputs) to (P, Lp, d) of each modality."""
+        return [project(x) for project in self.projections]
 
 
 class PromptLearner(nn.Module):
     """Correlated and common prompts of every pattern.
 
     Attributes:
-        base: (M, 2, Lp, d), per modality the prompt for missing (0) and for present (1).
-        common: (2^M - 1, Lp, d).
+        base: Per modality (2, Lp, d), the prompt for missing (0) and for present (1).
+        common: (2^M - 1, Lp, d) of the narrowest tower.
         correlate: Per layer and modality, LN and F.
         to_modality: Per modality, the projection of the common prompt.
     """
 
     patterns: Tensor
 
-    def __init__(self, width: int, modalities: int, length: int, depth: int) -> None:
+    def __init__(self, widths: Sequence[int], length: int, depth: int) -> None:
         """Makes the learner.
 
         Args:
-            width: Token width d.
-            modalities: M.
+            widths: Token width d of each modality's tower.
             length: Lp.
             depth: Layers with correlated prompts.
         """
         super().__init__()
-        side_by_side = modalities * width
-        self.register_buffer("patterns", pattern_table(modalities).long(), persistent=False)
-        self.base = normal(modalities, 2, length, width)
-        self.common = normal(2**modalities - 1, length, width)
+        together, narrow = sum(widths), min(widths)
+        self.register_buffer("patterns", pattern_table(len(widths)).long(), persistent=False)
+        self.base = nn.ParameterList(normal(2, length, width) for width in widths)
+        self.common = normal(2 ** len(widths) - 1, length, narrow)
         self.correlate = nn.ModuleList(
-            PerModality(
-                nn.Sequential(nn.LayerNorm(side_by_side), bottleneck(side_by_side, width)) for _ in range(modalities)
-            )
+            PerModality(nn.Sequential(nn.LayerNorm(together), bottleneck(together, width)) for width in widths)
             for _ in range(depth)
         )
-        self.to_modality = PerModality(bottleneck(width, width) for _ in range(modalities))
+        self.to_modality = PerModality(bottleneck(narrow, width) for width in widths)
 
-    def forward(self) -> Tensor:
+    def forward(self) -> list[Tensor]:
         """All prompts, made once for every pattern.
 
         Returns:
-            (2^M - 1, M, depth + 1, Lp, d): the correlated prompts of each layer, then the common ones.
+            Of each modality (2^M - 1, depth + 1, Lp, d): the correlated prompts of each layer, then the common ones.
         """
-        modality = torch.arange(self.base.shape[0], device=self.base.device)
-        prompts = self.base[modality, self.patterns]  # (P, M, Lp, d)
+        prompts = [base[has] for base, has in zip(self.base, self.patterns.T, strict=True)]  # (P, Lp, d)
         layers = []
         for correlate in self.correlate:
-            prompts = correlate(prompts.transpose(1, 2).flatten(2))  # from (P, Lp, M·d)
+            prompts = correlate(torch.cat(prompts, -1))
             layers.append(prompts)
-        return torch.stack([*layers, self.to_modality(self.common)], 2)
+        layers.append(self.to_modality(self.common))
+        return [torch.stack(of_modality, 1) for of_modality in zip(*layers, strict=True)]
 
 
 class DCP(Method):
-    """Prompts, and trainable copies of the tower's last norm and projection.
+    """Prompts of all towers, and trainable copies of their last norms and of the visual projection.
 
     Attributes:
-        queries: (2^M - 1, Lp, d), of the dynamic prompts.
+        queries: Tower to (2^M - 1, Lp, d), of the dynamic prompts.
+        look: Tower to the attention of the dynamic prompts.
+        end: Tower to the copies.
     """
 
+    place: Tensor
+
     def __init__(
-        self, tower: VisualTower, modalities: int, options: DCPOptions, *, trains_queries: bool = True
+        self,
+        towers: Mapping[str, Tower],
+        members: Mapping[str, Sequence[int]],
+        options: DCPOptions,
+        *,
+        trains_queries: bool = True,
     ) -> None:
-        """Makes the method for one tower.
+        """Makes the method for all towers, because prompts of one modality depend on those of the others.
 
         Args:
-            tower: Its last norm and projection are copied.
-            modalities: M.
+            towers: By name; their last norm and projection are copied.
+            members: Tower to the numbers of its modalities.
             options: Number and depth of the prompts.
             trains_queries: False keeps the dynamic queries as they were drawn.
 
@@ -157,18 +167,25 @@ class DCP(Method):
             MamolError: More layers with prompts than blocks.
         """
         super().__init__()
-        check_depth(options.prompt_depth, len(tower.blocks))
         self.depth = options.prompt_depth
         self.length = options.prompt_length // KINDS
-        self.learner = PromptLearner(tower.width, modalities, self.length, self.depth)
-        self.queries = normal(2**modalities - 1, self.length, tower.width).requires_grad_(trains_queries)
-        self.look = nn.MultiheadAttention(tower.width, 1, batch_first=True)
-        self.ln_post = deepcopy(tower.visual.ln_post).requires_grad_(True)
-        self.proj = nn.Parameter(tower.visual.proj.detach().clone())
+        self.members = {name: list(own) for name, own in members.items()}
+        widths = {i: towers[name].width for name, own in self.members.items() for i in own}
+        place = {i: number for own in self.members.values() for number, i in enumerate(own)}
+        self.register_buffer("place", torch.tensor([place[i] for i in sorted(place)]), persistent=False)
+        self.learner = PromptLearner([widths[i] for i in sorted(widths)], self.length, self.depth)
+        self.queries, self.look, self.end = nn.ParameterDict(), nn.ModuleDict(), nn.ModuleDict()
+        for name, tower in towers.items():
+            check_depth(options.prompt_depth, len(tower.blocks))
+            queries = normal(2 ** len(widths) - 1, self.length, tower.width)
+            self.queries[name] = queries.requires_grad_(trains_queries)
+            self.look[name] = nn.MultiheadAttention(tower.width, 1, batch_first=True)
+            self.end[name] = TrainedEnd(tower)
 
     def begin(self, context: Context) -> None:
-        """Makes the prompts of all patterns: (2^M - 1, M, depth + 1, Lp, d)."""
-        context.pattern = self.learner()
+        """Makes the prompts of the tower's modalities: (2^M - 1, those, depth + 1, Lp, d)."""
+        made = self.learner()
+        context.pattern = torch.stack([made[i] for i in self.members[context.tower]], 1)
 
     def before_block(self, layer: int, x: Tensor, context: Context) -> Tensor:
         """Puts all prompts in at layer 0, replaces the correlated ones at the next layers."""
@@ -177,8 +194,9 @@ class DCP(Method):
         own = self.prompts(layer, context).to(x.dtype)
         if layer:
             return torch.cat([own, x[:, own.shape[1] :]], 1)
-        query = self.queries[pattern_index(context.available)]
-        dynamic = attention(self.look, query, x, mask=context.mask(x.shape[1]))
+        query = self.queries[context.tower][pattern_index(context.available)]
+        look = cast(nn.MultiheadAttention, self.look[context.tower])
+        dynamic = attention(look, query, x, mask=context.mask(x.shape[1]))
         return torch.cat([own, dynamic.to(x.dtype), x], 1)
 
     def prompts(self, layer: int, context: Context) -> Tensor:
@@ -189,16 +207,16 @@ class DCP(Method):
             context: After ``begin``.
 
         Returns:
-            (N, 2·Lp, d) at layer 0, correlated and common; (N, Lp, d) at the next ones. M times as many for streams of
-            all modalities.
+            (N, 2·Lp, d) at layer 0, correlated and common; (N, Lp, d) at the next ones. As many times as the tower has
+            modalities for streams of all of them.
         """
         made, pattern = context.prepared(), pattern_index(context.available)
         if context.modality is None:
             own = made[pattern].transpose(1, 2).flatten(2, 3)  # from (N, M, depth + 1, Lp, d)
         else:
-            own = made[pattern, context.modality]
+            own = made[pattern, self.place[context.modality]]
         return own[:, layer] if layer else own[:, [0, self.depth]].flatten(1, 2)
 
-    def finish(self, x: Tensor, tower: VisualTower) -> Tensor:
-        """The trained copies of ``ln_post`` and projection: (N, width) to (N, output_dim)."""
-        return self.ln_post(x) @ self.proj
+    def finish(self, x: Tensor, tower: Tower) -> Tensor:
+        """The trained copies of last norm and projection: (N, width) to (N, output_dim)."""
+        return self.end[tower.name](x, tower)

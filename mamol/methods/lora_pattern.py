@@ -14,7 +14,7 @@ from mamol.methods.base import Context, FeedForward
 from mamol.methods.layered import Layered
 from mamol.methods.lora import StackedLoRA
 from mamol.methods.patterns import pattern_index
-from mamol.models.clip import VisualTower
+from mamol.models.tower import Tower
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LoRAPatternLayer(nn.Module):
 class LoRAPattern(Layered):
     """The updates of all chosen blocks."""
 
-    def __init__(self, tower: VisualTower, modalities: int, options: LoRAPatternOptions) -> None:
+    def __init__(self, tower: Tower, modalities: int, options: LoRAPatternOptions) -> None:
         """Makes the method for one tower.
 
         Args:

@@ -14,7 +14,7 @@ from mamol.methods.base import Context, FeedForward
 from mamol.methods.layered import Layered
 from mamol.methods.lora import StackedLoRA
 from mamol.methods.routing import PATTERN_WIDTH, Router, balance_loss, top_k_gates
-from mamol.models.clip import VisualTower
+from mamol.models.tower import Tower
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class MaMOLLayer(nn.Module):
 class MaMOL(Layered):
     """The experts of all chosen blocks of one tower, and ψ, which they share (Eq. 15)."""
 
-    def __init__(self, tower: VisualTower, modalities: int, options: MaMOLOptions) -> None:
+    def __init__(self, tower: Tower, modalities: int, options: MaMOLOptions) -> None:
         """Makes the method for one tower.
 
         Args:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mamol.errors import MamolError
 from mamol.methods.base import Context, Method
 from mamol.methods.patterns import pattern_index
-from mamol.models.clip import VisualTower
+from mamol.models.tower import Tower
 
 INITIAL_STD = 0.02
 
@@ -58,7 +58,7 @@ class MMP(Method):
         prompts: (2^M - 1, depth, L, width).
     """
 
-    def __init__(self, tower: VisualTower, modalities: int, options: MMPOptions) -> None:
+    def __init__(self, tower: Tower, modalities: int, options: MMPOptions) -> None:
         """Makes the method for one tower.
 
         Args:

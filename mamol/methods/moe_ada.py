@@ -22,7 +22,7 @@ from mamol.errors import MamolError
 from mamol.methods.base import Context
 from mamol.methods.layered import CLIPMLP, Layered
 from mamol.methods.routing import balance_loss, top_k_gates
-from mamol.models.clip import VisualTower
+from mamol.models.tower import Tower
 
 DROPOUT = 0.1
 
@@ -118,7 +118,7 @@ class MoEAdaLayer(nn.Module):
 class MoEAda(Layered):
     """The experts of all chosen blocks."""
 
-    def __init__(self, tower: VisualTower, modalities: int, options: MoEAdaOptions) -> None:
+    def __init__(self, tower: Tower, modalities: int, options: MoEAdaOptions) -> None:
         """Makes the method for one tower.
 
         Args:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mamol.methods.base import Context, FeedForward
 from mamol.methods.layered import Layered
 from mamol.methods.routing import balance_loss, top_k_gates
-from mamol.models.clip import VisualTower
+from mamol.models.tower import Tower
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class MoERepLayer(nn.Module):
 class MoERep(Layered):
     """The experts of all chosen blocks."""
 
-    def __init__(self, tower: VisualTower, modalities: int, options: MoERepOptions) -> None:
+    def __init__(self, tower: Tower, modalities: int, options: MoERepOptions) -> None:
         """Makes the method for one tower.
 
         Args:

@@ -26,7 +26,7 @@ from mamol.methods.lora import StackedLoRA
 from mamol.methods.moe_ada import DROPOUT
 from mamol.methods.patterns import pattern_index
 from mamol.methods.routing import PATTERN_WIDTH
-from mamol.models.clip import VisualTower
+from mamol.models.tower import Tower
 
 TASK_WIDTH = 64  # of the pattern's embedding in MOELoRA
 SCALE = 2.0  # s
@@ -134,7 +134,7 @@ class PatternGates(nn.Module):
 class MoETask(Layered):
     """The experts of all chosen blocks and what they share: ψ, or the gates."""
 
-    def __init__(self, tower: VisualTower, modalities: int, options: MoETaskOptions) -> None:
+    def __init__(self, tower: Tower, modalities: int, options: MoETaskOptions) -> None:
         """Makes the method for one tower.
 
         Args:

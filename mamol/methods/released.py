@@ -17,8 +17,9 @@ from torch.nn import functional
 from mamol.methods.base import Context, FeedForward
 from mamol.methods.layered import Layered
 from mamol.methods.lora import StackedLoRA
+from mamol.methods.per_tower import TrainedEnd
 from mamol.methods.routing import PATTERN_WIDTH, Router, top_k_gates
-from mamol.models.clip import VisualTower
+from mamol.models.tower import Tower
 
 INITIAL_STD = 0.02  # of both matrices of every expert
 THRESHOLD = 0.5  # of a component of e, above which a specific expert is on
@@ -33,6 +34,8 @@ class ReleasedOptions:
         top_k: How many of them a token uses; their gates are not renormalised.
         rank: Rank of every expert.
         expert_blocks: Blocks with an adapter.
+        adapter_scale: Factor of what is added to the frozen MLP.
+        train_end: Whether copies of the tower's last norm and of the visual projection are trained.
         experts_static: The shared expert and the specific ones. The release has 3 for three modalities, too, so no
             option of a run changes it; parity files may hold another number.
     """
@@ -41,6 +44,8 @@ class ReleasedOptions:
     top_k: int = 1
     rank: int = 8
     expert_blocks: str | Sequence[int] = "last6"
+    adapter_scale: float = 1.0
+    train_end: bool = False
     experts_static: int = 3
 
 
@@ -88,7 +93,8 @@ class ReleasedLayer(nn.Module):
         dynamic, _ = top_k_gates(self.router(z, context.pattern), self.options.top_k)
         context.record(layer, dynamic)
         static = self._static_gates(context)[:, None].expand(-1, z.shape[1], -1)
-        return self.out(functional.gelu(self.experts(z, torch.cat([dynamic, static.to(dynamic)], -1))))
+        mixed = self.experts(z, torch.cat([dynamic, static.to(dynamic)], -1))
+        return self.options.adapter_scale * self.out(functional.gelu(mixed))
 
     def _static_gates(self, context: Context) -> Tensor:
         """(N, S) bool: the shared expert is always on, specific ones where their component of e is large."""
@@ -101,7 +107,7 @@ class ReleasedLayer(nn.Module):
 class Released(Layered):
     """The adapters of all chosen blocks of one tower, and the embedding e of the missing code, which they share."""
 
-    def __init__(self, tower: VisualTower, modalities: int, options: ReleasedOptions) -> None:
+    def __init__(self, tower: Tower, modalities: int, options: ReleasedOptions) -> None:
         """Makes the method for one tower.
 
         Args:
@@ -114,10 +120,15 @@ class Released(Layered):
             options.expert_blocks, len(tower.blocks), lambda block: ReleasedLayer(width, modalities, options)
         )
         self.pattern_embedding = nn.Linear(3 if modalities == 2 else modalities, PATTERN_WIDTH)
+        self.end = TrainedEnd(tower) if options.train_end else None
 
     def begin(self, context: Context) -> None:
         """Embeds the missing code: e of each stream, (N, 8)."""
         context.pattern = self.pattern_embedding(missing_code(context.available))
+
+    def finish(self, x: Tensor, tower: Tower) -> Tensor:
+        """The trained copies of last norm and projection, or the tower's: (N, width) to (N, output_dim)."""
+        return super().finish(x, tower) if self.end is None else self.end(x, tower)
 
     def routing(self) -> list[nn.Module]:
         """The routers and the embedding of the missing code."""

@@ -12,7 +12,7 @@ from mamol.methods.base import Context, FeedForward, chosen_blocks
 from mamol.methods.layered import Layered
 from mamol.methods.lora import StackedLoRA
 from mamol.methods.mamol import MaMOL, MaMOLOptions
-from mamol.models.clip import VisualTower
+from mamol.models.tower import Tower
 
 
 class SingleLoRALayer(nn.Module):
@@ -40,7 +40,7 @@ class SingleLoRA(Layered):
         rank: ``matching_rank`` of MaMOL with the same options.
     """
 
-    def __init__(self, tower: VisualTower, modalities: int, options: MaMOLOptions) -> None:
+    def __init__(self, tower: Tower, modalities: int, options: MaMOLOptions) -> None:
         """Makes the method for one tower.
 
         Args:
@@ -53,7 +53,7 @@ class SingleLoRA(Layered):
         self.rank = rank
 
 
-def matching_rank(tower: VisualTower, modalities: int, options: MaMOLOptions) -> int:
+def matching_rank(tower: Tower, modalities: int, options: MaMOLOptions) -> int:
     """The rank at which the updates together have as many parameters as MaMOL: 235 for ViT-B/16, M = 2.
 
     A rank costs ``2·width`` parameters per adapted block, so the totals differ by at most ``width`` per block.

@@ -138,6 +138,27 @@ def clip_spec(backbone: str) -> ClipSpec:
     )
 
 
+def image_size_of(backbone: str, image_size: int | None) -> int:
+    """The side of the images that enter a backbone, in pixels.
+
+    Args:
+        backbone: As for ``clip_spec``.
+        image_size: What the user asks for; None is the side that the backbone was trained with.
+
+    Returns:
+        A multiple of the backbone's patch.
+
+    Raises:
+        MamolError: Unknown backbone, or a side that is no such multiple.
+    """
+    visual = clip_spec(backbone).visual
+    if image_size is None:
+        return visual.grid * visual.patch_size
+    if image_size % visual.patch_size:
+        raise MamolError(f"image_size={image_size} must be a multiple of {visual.patch_size}, the patch of {backbone}")
+    return image_size
+
+
 def supported_backbones() -> list[str]:
     """All names that ``clip_spec`` accepts, ``tiny`` first."""
     names = open_clip.list_models()

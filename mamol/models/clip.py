@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mamol.errors import MamolError
 from mamol.models.architectures import TowerSpec, describe_sizes
+from mamol.models.tower import VISUAL, Tower
 from mamol.models.vilt import is_vilt, read_vilt
-from mamol.models.weights import clip_spec, fingerprint, interpolate_positions, load_clip_weights
+from mamol.models.weights import ClipWeights, clip_spec, fingerprint, interpolate_positions, load_clip_weights
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +22,16 @@ RANDOM = "random"
 ACTIVATIONS = ("auto", "quickgelu", "gelu")  # of the frozen MLPs
 
 
-class VisualTower(nn.Module):
-    """A frozen vision transformer that takes tokens instead of images.
+class VisualTower(Tower):
+    """A frozen vision transformer that takes windows, embedded elsewhere, or images.
 
     Attributes:
         visual: open_clip's module; its ``conv1`` is used only by images.
-        origin: What the weights are, for reports: a source, or ``random``.
-        fingerprint: sha256 of the frozen weights.
         modality_type: (width,), where the type embeddings of modalities begin; None for weights that have none (CLIP).
     """
+
+    name = VISUAL
+    causal = False
 
     def __init__(self, visual: VisionTransformer, origin: str, modality_type: Tensor | None = None) -> None:
         """Freezes ``visual``.
@@ -40,11 +41,9 @@ class VisualTower(nn.Module):
             origin: What the weights are.
             modality_type: Type embedding of images, of weights that were trained with one.
         """
-        super().__init__()
-        self.visual = visual.requires_grad_(False).eval()
-        self.origin = origin
+        super().__init__(visual, origin)
+        self.visual = visual
         self.modality_type = modality_type
-        self.fingerprint = fingerprint(visual.state_dict())
 
     @property
     def width(self) -> int:
@@ -57,18 +56,19 @@ class VisualTower(nn.Module):
         return self.visual.output_dim
 
     @property
-    def mlp_width(self) -> int:
-        """Width inside the blocks' MLPs."""
-        return self.blocks[0].mlp.c_fc.out_features
-
-    @property
     def blocks(self) -> Sequence[ResidualAttentionBlock]:
         """The residual attention blocks, in order."""
         return self.visual.transformer.resblocks
 
-    def train(self, mode: bool = True) -> "VisualTower":
-        """Stays in evaluation mode: the tower is frozen."""
-        return super().train(False)
+    @property
+    def last_norm(self) -> nn.LayerNorm:
+        """``ln_post``."""
+        return self.visual.ln_post
+
+    @property
+    def projection(self) -> Tensor:
+        """``proj``, (width, output_dim)."""
+        return self.visual.proj
 
     def load_weights(self, state: Mapping[str, Tensor], origin: str) -> None:
         """Takes other frozen weights; position embeddings are interpolated where their grid is another one.
@@ -94,6 +94,10 @@ class VisualTower(nn.Module):
         self.visual.load_state_dict(state)
         self.origin, self.fingerprint = origin, fingerprint(self.visual.state_dict())
 
+    def embed(self, x: Tensor) -> Tensor:
+        """Images (N, 3, S, S), CLIP's normalisation, to tokens (N, grid², width)."""
+        return self.visual.conv1(x).flatten(2).transpose(1, 2)
+
     def begin(self, tokens: Tensor) -> Tensor:
         """Class token in front, positions added, ``ln_pre``: (N, S·grid², width) to (N, 1 + S·grid², width).
 
@@ -104,47 +108,6 @@ class VisualTower(nn.Module):
         first = (visual.class_embedding + positions[0]).expand(tokens.shape[0], 1, -1)
         placed = (tokens.unflatten(1, (-1, len(positions) - 1)) + positions[1:]).flatten(1, 2)
         return visual.ln_pre(torch.cat([first.to(tokens.dtype), placed], 1))
-
-    def finish(self, x: Tensor) -> Tensor:
-        """``ln_post`` and projection of class tokens: (N, width) to (N, output_dim)."""
-        return self.visual.ln_post(x) @ self.visual.proj
-
-
-def attention(
-    module: nn.MultiheadAttention,
-    query: Tensor,
-    context: Tensor,
-    prefix: tuple[Tensor, Tensor] | None = None,
-    mask: Tensor | None = None,
-) -> Tensor:
-    """Multi-head attention with the weights of ``module``; ``query`` may be part of ``context``.
-
-    Written out because ``nn.MultiheadAttention`` takes different paths in training, in evaluation and without
-    gradients, and this one is the same, and as fast, in all of them.
-
-    Args:
-        module: A block's attention.
-        query: (N, Q, width).
-        context: (N, T, width), keys and values.
-        prefix: (N, L, width) keys and values in front of the projected ones.
-        mask: (N, T) bool, False at tokens that nothing attends to.
-
-    Returns:
-        (N, Q, width).
-    """
-    width, heads = module.embed_dim, module.num_heads
-    weight, bias = module.in_proj_weight, module.in_proj_bias
-    if query is context:
-        q, k, v = functional.linear(context, weight, bias).chunk(3, -1)
-    else:
-        q = functional.linear(query, weight[:width], bias[:width])
-        k, v = functional.linear(context, weight[width:], bias[width:]).chunk(2, -1)
-    if prefix is not None:
-        k, v = (torch.cat([extra.to(x.dtype), x], 1) for extra, x in zip(prefix, (k, v), strict=True))
-        mask = mask if mask is None else functional.pad(mask, (prefix[0].shape[1], 0), value=True)
-    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    mixed = functional.scaled_dot_product_attention(q, k, v, None if mask is None else mask[:, None, None])
-    return module.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
 def vision_transformer(spec: TowerSpec) -> VisionTransformer:
@@ -161,6 +124,30 @@ def vision_transformer(spec: TowerSpec) -> VisionTransformer:
         norm_layer=partial(LayerNorm, eps=spec.norm_eps),
         no_ln_pre=not spec.norm_first,
     )
+
+
+def frozen_weights(backbone: str, clip_weights: str, activation: str) -> tuple[ClipWeights | None, bool]:
+    """What ``clip_weights`` means for a backbone.
+
+    Args:
+        backbone: An open_clip ViT, or ``tiny``.
+        clip_weights: ``openai``, a path, or ``random``; ``tiny`` is always random.
+        activation: ``quickgelu``, ``gelu`` or ``auto``.
+
+    Returns:
+        The weights, None for random ones; and whether the MLPs have QuickGELU.
+
+    Raises:
+        MamolError: Unknown backbone, or weights that are not there, not readable or of another architecture.
+    """
+    spec = clip_spec(backbone).visual
+    loaded = None
+    if clip_weights != RANDOM and backbone != "tiny":
+        loaded = load_clip_weights(clip_weights, backbone)
+    else:
+        logger.warning("backbone %s has RANDOM frozen weights: results mean nothing as CLIP results", backbone)
+    trained_with = loaded.quick_gelu if loaded else spec.quick_gelu
+    return loaded, trained_with if activation == "auto" else activation == "quickgelu"
 
 
 def visual_tower(
@@ -187,16 +174,11 @@ def visual_tower(
         logger.info("%s: a ViLT, which says the sizes of the tower; backbone=%s is not used", folder, backbone)
         return _vilt_tower(folder, grid, activation)
     spec = clip_spec(backbone).visual
-    loaded = None
-    if clip_weights != RANDOM and backbone != "tiny":
-        loaded = load_clip_weights(clip_weights, backbone)
-    trained_with = loaded.quick_gelu if loaded else spec.quick_gelu
-    quick_gelu = trained_with if activation == "auto" else activation == "quickgelu"
+    loaded, quick_gelu = frozen_weights(backbone, clip_weights, activation)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         visual = vision_transformer(replace(spec, grid=grid, quick_gelu=quick_gelu))
     if loaded is None:
-        logger.warning("backbone %s has RANDOM frozen weights: results mean nothing as CLIP results", backbone)
         return VisualTower(visual, f"random (seed {seed})")
     tower = VisualTower(visual, loaded.source)
     state = {name.removeprefix("visual."): w for name, w in loaded.state.items() if name.startswith("visual.")}

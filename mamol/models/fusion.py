@@ -1,11 +1,12 @@
 """How the modalities of a sample come together: after the tower, or inside it.
 
 A stream is one present modality of one sample; the tokens of a batch's streams come modality by modality. A fusion
-makes the tower's sequences out of them, and the head's input out of the tower's features. Absent streams are never
-embedded, so nothing of them can get anywhere.
+makes a tower's sequences out of them, and the head's input out of the tower's features. Absent streams are never
+embedded, so nothing of them can get anywhere. ``available`` and M mean the modalities of one tower, but for contexts.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -40,11 +41,12 @@ class Fusion(ABC):
         """Length of ``features`` for M modalities and features (N, output_dim) of the tower."""
 
     @abstractmethod
-    def context(self, available: Tensor, count: int) -> Context:
-        """What a method knows of the sequences.
+    def context(self, available: Tensor, members: Sequence[int], count: int) -> Context:
+        """What a method knows of the sequences of one tower.
 
         Args:
             available: (B, M) bool.
+            members: Numbers of the modalities that go through the tower.
             count: T, tokens of a stream.
         """
 
@@ -69,10 +71,10 @@ class LateFusion(Fusion):
         """``M·output_dim``."""
         return modalities * output_dim
 
-    def context(self, available: Tensor, count: int) -> Context:
+    def context(self, available: Tensor, members: Sequence[int], count: int) -> Context:
         """One row per stream."""
-        sample, modality = streams(available)
-        return Context(available[sample].float(), modality)
+        sample, member = streams(available[:, members])
+        return Context(available[sample].float(), torch.tensor(members, device=member.device)[member])
 
     def sequences(self, tokens: Tensor, available: Tensor) -> Tensor:
         """The streams themselves."""
@@ -97,7 +99,7 @@ class SingleStream(Fusion):
         """``output_dim``, whatever M is."""
         return output_dim
 
-    def context(self, available: Tensor, count: int) -> Context:
+    def context(self, available: Tensor, members: Sequence[int], count: int) -> Context:
         """One row per sample; the mask is left out where no sequence is padded."""
         present = available.sum(1)
         longest = int(present.max())

@@ -11,6 +11,7 @@ from mamol.errors import MamolError
 from mamol.parity.dcp import released_dcp_remote
 from mamol.parity.golden import Golden, read_golden
 from mamol.parity.remote import released_remote
+from mamol.parity.vision_language import released_vision_language
 
 TOLERANCE = 1e-5  # largest absolute difference, in float32
 
@@ -32,6 +33,10 @@ KINDS = {
     "released_remote": Kind(
         frozenset({"width", "layers", "heads", "output_dim", "rank", "num_dyn", "num_stat", "topk", "adapter_blocks"}),
         released_remote,
+    ),
+    "released_vision_language": Kind(
+        frozenset({"image_size", "context_length", "vocab_size", "rank", "num_dyn", "num_stat", "adapter_scale"}),
+        released_vision_language,
     ),
     "released_dcp_remote": Kind(
         frozenset({"width", "layers", "heads", "output_dim", "prompt_length", "prompt_depth"}), released_dcp_remote

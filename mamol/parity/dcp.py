@@ -11,6 +11,7 @@ from mamol.methods.base import Context
 from mamol.methods.dcp import DCP, DCPOptions
 from mamol.models.clip import VisualTower, vision_transformer
 from mamol.models.encoder import encode
+from mamol.models.tower import VISUAL
 from mamol.parity.golden import Golden
 from mamol.parity.remote import adopt, visual_spec
 
@@ -22,8 +23,9 @@ RENAMED = {
     rf"{LEARNER}layernorm_image(\d)\.(\d+)": r"learner.correlate.\2.projections.\1.0",
     rf"{LEARNER}compound_prompt_projections_image(\d)\.(\d+)": r"learner.correlate.\2.projections.\1.1",
     rf"{LEARNER}common_prompt_projection_image(\d)": r"learner.to_modality.projections.\1",
-    rf"{re.escape(BLOCK)}attn_prompt": "look",
-    r"visual\.(?=ln_post|proj)": "",
+    rf"{re.escape(BLOCK)}attn_prompt": "look.visual",
+    r"visual\.ln_post": "end.visual.norm",
+    r"visual\.proj": "end.visual.projection",
 }
 """The release's names to ours; it counts the modalities from 1, we from 0."""
 
@@ -40,11 +42,16 @@ def our_name(name: str) -> str:
 def method_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of DCP by our names, from those of the release."""
     state = {our_name(name): value for name, value in weights.items() if our_name(name) != name}
-    base = [[weights[f"{LEARNER}visual{i}_prompt_{has}"] for has in ("missing", "complete")] for i in (1, 2)]
+    base = {
+        f"learner.base.{i}": torch.stack(
+            [weights[f"{LEARNER}visual{i + 1}_prompt_{has}"] for has in ("missing", "complete")]
+        )
+        for i in range(2)
+    }
     return state | {
-        "learner.base": torch.stack([torch.stack(pair) for pair in base]),
+        **base,
         "learner.common": torch.stack([weights[f"{LEARNER}common_prompt_{name}"] for name in PATTERNS]),
-        "queries": torch.stack([weights[f"{BLOCK}prompts_dynamic_{name}"].squeeze(1) for name in QUERIES]),
+        "queries.visual": torch.stack([weights[f"{BLOCK}prompts_dynamic_{name}"].squeeze(1) for name in QUERIES]),
     }
 
 
@@ -64,7 +71,7 @@ def released_dcp_remote(golden: Golden) -> dict[str, Tensor]:
     tower = VisualTower(vision_transformer(replace(visual_spec(golden, frozen), quick_gelu=True)), "golden")
     tower.load_weights(frozen, "golden")
     options = DCPOptions(int(sizes["prompt_length"]), int(sizes["prompt_depth"]))
-    method = DCP(tower, 2, options)
+    method = DCP({VISUAL: tower}, {VISUAL: range(2)}, options)
     adopt(method, method_state(weights))
     code = golden.tensors["input.pattern_code"]
     available = torch.stack([code != 2, code != 1], 1).float()

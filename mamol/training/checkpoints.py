@@ -74,7 +74,7 @@ class CheckpointInfo:
 
 def describe(network: Network, data: Mapping[str, Any], epoch: int, score: float | None) -> CheckpointInfo:
     """What is stored beside the weights of ``network``."""
-    return CheckpointInfo(network.spec, network.tower.fingerprint, network.tower.origin, dict(data), epoch, score)
+    return CheckpointInfo(network.spec, network.fingerprint, network.origin, dict(data), epoch, score)
 
 
 def data_identity(info: TableInfo, fingerprint: str) -> dict[str, Any]:
@@ -238,8 +238,8 @@ def _plain(value: object) -> object:
 
 def check_same_backbone(info: CheckpointInfo, network: Network, path: Path | str) -> None:
     """Refuses a checkpoint trained on other frozen weights."""
-    if info.backbone_fingerprint != network.tower.fingerprint:
+    if info.backbone_fingerprint != network.fingerprint:
         raise MamolError(
             f"{path} was trained on other frozen weights ({info.backbone_origin}) than clip_weights gives now "
-            f"({network.tower.origin}); give the same clip_weights"
+            f"({network.origin}); give the same clip_weights"
         )

@@ -12,13 +12,12 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from mamol import __version__, parameters
-from mamol.building import network_spec
+from mamol.building import assemble, grid_of, network_spec
 from mamol.data.datamodules import RemoteSensingData
 from mamol.errors import MamolError
 from mamol.evaluation.metrics import as_text
 from mamol.evaluation.results import write_results
 from mamol.files import write_json
-from mamol.models.clip import visual_tower
 from mamol.models.network import Network
 from mamol.settings import Settings
 from mamol.training.callbacks import History, KeepBest, KeepLast
@@ -85,13 +84,16 @@ class Experiment:
 
     def _facts(self, seconds: dict[str, float], best: Path | None) -> dict[str, Any]:
         info = self.data.info
-        tower = self.network.tower
         return {
             "missing": self.data.realised_missing(),
             "params": parameters.count(self.network),
             "seconds": seconds,
             "data": {**self.identity, "layout": info.layout, "overlap": info.overlap, "counts": info.counts},
-            "backbone": {"name": self.settings.backbone, "weights": tower.origin, "sha256": tower.fingerprint},
+            "backbone": {
+                "name": self.settings.backbone,
+                "weights": self.network.origin,
+                "sha256": self.network.fingerprint,
+            },
             "method": self.settings.method,
             "checkpoint": self.settings.load_path if best is None else str(best.name),
         }
@@ -145,12 +147,10 @@ def build_network(settings: Settings, data: RemoteSensingData) -> Network:
     """
     info = data.info
     bands = {name: info.modalities[name] for name in data.modalities}
-    spec = network_spec(settings, bands, info.classes, info.patch_size)
-    tower = visual_tower(settings.backbone, settings.clip_weights, info.patch_size, activation=settings.activation)
-    network = Network(spec, tower, settings.seed)
-    if settings.normalise:
-        for name, embedding in zip(data.modalities, network.embeddings, strict=True):
-            embedding.set_normalisation(info.mean[name], info.std[name])
+    spec = network_spec(settings, bands, info.classes, grid_of(settings, info), info.inputs)
+    network = assemble(spec, settings.clip_weights, settings.seed)
+    if settings.normalise and not spec.inputs:
+        network.normalise(info.mean, info.std)
     return network
 
 

@@ -29,10 +29,10 @@ def test_shares_equal_those_of_one_pass_counted_by_hand(loaded: Trained, used: p
     everything = np.arange(len(table))
     batch = {name: torch.from_numpy(table.windows(name, everything)) for name in loaded.modalities}
     batch["available"] = torch.tensor([[True, False, True]] * len(table))
-    context = loaded.network.context(batch)
+    context = loaded.network.contexts(batch)["visual"]
     context.routing = {}
     with torch.inference_mode():
-        loaded.network.features(batch, context)
+        loaded.network.features(batch, {"visual": context})
     gates = context.routing[8][context.modality == 2]
     rows = used.query("layer == 8 and pattern == 'hsi+sar' and modality == 'sar'")
     assert rows["expert"].tolist() == [0, 1]

@@ -16,10 +16,14 @@ DEPTH, LENGTH = 3, 2
 OPTIONS = DCPOptions(3 * LENGTH, DEPTH)
 
 
+def dcp(tower: VisualTower, m: int, options: DCPOptions = OPTIONS) -> DCP:
+    return DCP({"visual": tower}, {"visual": range(m)}, options)
+
+
 def correlated(method: DCP, available: Tensor) -> list[list[Tensor]]:
     """The v of every layer and modality, (Lp, d) each, for one pattern."""
     learner = method.learner
-    prompts = [learner.base[i, int(has)] for i, has in enumerate(available.tolist())]
+    prompts = [learner.base[i][int(has)] for i, has in enumerate(available.tolist())]
     layers = []
     for layer in learner.correlate:
         u = torch.cat(prompts, -1)
@@ -35,20 +39,21 @@ def one_stream(method: DCP, tower: VisualTower, x: Tensor, available: Tensor, mo
     v = [layer[modality] for layer in correlated(method, available)]
     first, act, second = method.learner.to_modality.projections[modality]
     common = second(act(first(method.learner.common[pattern])))
-    dynamic, _ = method.look(method.queries[None, pattern], x[None], x[None], need_weights=False)
+    dynamic, _ = method.look["visual"](method.queries["visual"][None, pattern], x[None], x[None], need_weights=False)
     for layer, block in enumerate(tower.blocks):
         if layer == 0:
             x = torch.cat([v[0], common, dynamic[0], x])
         elif layer < DEPTH:
             x = torch.cat([v[layer], x[LENGTH:]])
         x = block(x[None])[0]
-    return method.ln_post(x[3 * LENGTH]) @ method.proj
+    end = method.end["visual"]
+    return end.norm(x[3 * LENGTH]) @ end.projection
 
 
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_dcp_is_what_its_description_says(m: int) -> None:
     tower, context, x = small_tower(), streams(m), tokens()
-    method = DCP(tower, m, OPTIONS)
+    method = dcp(tower, m)
     randomise(method)
 
     def loop() -> Tensor:
@@ -61,16 +66,18 @@ def test_dcp_is_what_its_description_says(m: int) -> None:
 
 
 def test_the_missing_prompt_is_that_of_the_missing_modality() -> None:
-    learner = DCP(small_tower(), 2, OPTIONS).learner
-    complete, hsi_only = learner()[2], learner()[0]  # rows of pattern_table: (1, 1) and (1, 0)
+    learner = dcp(small_tower(), 2).learner
+    before = torch.stack(learner(), 1)
     with torch.no_grad():
-        learner.base[1, 0] += tokens(1, LENGTH)[0]  # the second modality's prompt for "missing"
-    assert torch.equal(learner()[2], complete)
-    assert (learner()[0, :, :DEPTH] - hsi_only[:, :DEPTH]).abs().max() > 1e-4
+        learner.base[1][0] += tokens(1, LENGTH)[0]  # the second modality's prompt for "missing"
+    after = torch.stack(learner(), 1)
+    complete, hsi_only = 2, 0  # rows of pattern_table: (1, 1) and (1, 0)
+    assert torch.equal(after[complete], before[complete])
+    assert (after[hsi_only, :, :DEPTH] - before[hsi_only, :, :DEPTH]).abs().max() > 1e-4
 
 
 def test_prompts_have_the_documented_shapes() -> None:
-    method, context = DCP(small_tower(), 3, OPTIONS), streams(3)
+    method, context = dcp(small_tower(), 3), streams(3)
     method.begin(context)
     assert context.prepared().shape == (7, 3, DEPTH + 1, LENGTH, WIDTH)
     assert method.prompts(0, context).shape == (5, 2 * LENGTH, WIDTH)
@@ -79,12 +86,12 @@ def test_prompts_have_the_documented_shapes() -> None:
 
 def test_last_norm_and_projection_begin_as_the_towers_and_are_copies() -> None:
     tower = small_tower()
-    method = DCP(tower, 2, OPTIONS)
+    method = dcp(tower, 2)
     x = tokens(1, 3)[0]
     assert torch.equal(method.finish(x, tower), tower.finish(x))
     with torch.no_grad():
-        method.proj += 1
-        method.ln_post.weight += 1
+        method.end["visual"].projection += 1
+        method.end["visual"].norm.weight += 1
     assert not torch.equal(method.finish(x, tower), tower.finish(x))
     assert not any(p.requires_grad for p in tower.parameters())
 
@@ -92,26 +99,28 @@ def test_last_norm_and_projection_begin_as_the_towers_and_are_copies() -> None:
 def test_parameters_at_vit_b_16() -> None:
     """The release's 5.67 M without head and embedding, plus the queries where they are trained."""
     with torch.device("meta"):
-        released, trained = (METHODS[name].build(vit_b_16(), 2, {}) for name in ("dcp_released", "dcp"))
+        released, trained = (
+            METHODS[name].build({"visual": vit_b_16()}, {"visual": [0, 1]}, {}) for name in ("dcp_released", "dcp")
+        )
     assert sum(p.numel() for p in released.parameters() if p.requires_grad) == 5_672_160
     assert sum(p.numel() for p in trained.parameters() if p.requires_grad) == 5_672_160 + 3 * 12 * 768
 
 
 def test_dcp_released_keeps_and_stores_its_queries() -> None:
     network = toy_network(2, "dcp_released", prompt_length=6)
-    queries = network.method.queries
+    queries = network.method.queries["visual"]
     assert isinstance(queries, nn.Parameter)
     assert not queries.requires_grad
-    assert "method.queries" in network.trainable_state()
+    assert "method.queries.visual" in network.trainable_state()
     other = toy_network(2, "dcp_released", prompt_length=6)
     with torch.no_grad():
         queries.add_(1)
     other.load_trainable_state(network.trainable_state())
-    assert torch.equal(other.method.queries, queries)
+    assert torch.equal(other.method.queries["visual"], queries)
 
 
 def test_lengths_and_depths_that_do_not_fit_are_refused() -> None:
     with pytest.raises(MamolError, match="prompt_length=16 must be a multiple of 3 for method=dcp"):
         DCPOptions(prompt_length=16)
     with pytest.raises(MamolError, match="prompt_depth=6: the tower has 4 blocks"):
-        DCP(small_tower(), 2, DCPOptions())
+        dcp(small_tower(), 2, DCPOptions())

@@ -175,10 +175,11 @@ def permute_moe_task(method: Any, order: list[int], rows: Tensor) -> None:
 
 
 def permute_dcp(method: Any, order: list[int], rows: Tensor) -> None:
-    learner, width = method.learner, method.queries.shape[-1]
-    learner.base.copy_(learner.base[order].clone())
+    learner, queries = method.learner, method.queries["visual"]
+    width = queries.shape[-1]
+    learner.base = nn.ParameterList(learner.base[i] for i in order)
     learner.common.copy_(learner.common[rows].clone())
-    method.queries.copy_(method.queries[rows].clone())
+    queries.copy_(queries[rows].clone())
     for part in (*learner.correlate, learner.to_modality):
         part.projections = nn.ModuleList(part.projections[i] for i in order)
     for part in learner.correlate:

@@ -113,9 +113,9 @@ def test_experts_start_at_random_so_it_does_not_start_as_clip() -> None:
 
 def test_routing_is_recorded_where_asked() -> None:
     network, batch = toy_network(2, "released", expert_blocks="last2"), toy_batch()
-    context = network.context(batch)
+    context = network.contexts(batch)["visual"]
     context.routing = {}
-    network.features(batch, context)
+    network.features(batch, {"visual": context})
     assert sorted(context.routing) == [10, 11]
     assert ((context.routing[10] > 0).sum(-1) == 1).all()
 

@@ -106,7 +106,7 @@ def test_a_sequence_is_what_open_clips_blocks_make_of_it(samples: list[int]) -> 
     positions = visual.positional_embedding
     parts = [(visual.class_embedding + positions[0]).expand(len(samples), 1, -1)]
     for i in (0, 2):
-        parts.append(network.embeddings[i](batch[list(BANDS)[i]][samples]) + positions[1:])
+        parts.append(network.embedding[i](batch[list(BANDS)[i]][samples]) + positions[1:])
     x = visual.transformer(visual.ln_pre(torch.cat(parts, 1)))
     expected = visual.ln_post(x[:, 0]) @ visual.proj
     torch.testing.assert_close(network.features(batch)[samples], expected, atol=1e-5, rtol=1e-5)
@@ -121,7 +121,7 @@ def test_with_one_modality_it_begins_as_late_fusion() -> None:
 def test_class_token_shortcut_is_exact(method: str, options: dict[str, Any]) -> None:
     network, batch = made(2, method, options), batch_of(2)
     tokens = torch.randn(6, 2 * GRID**2, network.tower.width)
-    context = network.context(batch)
+    context = network.contexts(batch)["visual"]
     assert context.token_mask is not None
     short, full = (encode(network.tower, tokens, network.method, context, shortcut=s) for s in (True, False))
     torch.testing.assert_close(short, full, atol=1e-5, rtol=1e-5)
@@ -145,7 +145,7 @@ def test_content_of_padding_changes_nothing(
     network, batch = made(3, method, options), batch_of(3)
     (logits, auxiliary), grads = network(batch), gradients(network, batch)
     plain, junk = SingleStream.sequences, torch.randn(tower().width)  # a norm would take away a constant
-    mask = network.context(batch).token_mask
+    mask = network.contexts(batch)["visual"].token_mask
     assert mask is not None
 
     def filled(self: SingleStream, tokens: Tensor, available: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ def test_content_of_padding_changes_nothing(
 
 def test_a_sequence_gets_the_dcp_prompts_of_all_modalities() -> None:
     method: Any = made(3, "dcp", {"prompt_length": 6}).method
-    whole = SingleStream().context(batch_of(3)["available"], GRID**2)
+    whole = SingleStream().context(batch_of(3)["available"], range(3), GRID**2)
     method.begin(whole)
     for layer in (0, 1):
         kinds = [method.prompts(layer, replace(whole, modality=torch.full((6,), i))).split(2, 1) for i in range(3)]
@@ -178,9 +178,9 @@ def test_the_balancing_loss_and_the_routing_leave_out_padding() -> None:
     kept = [x.flatten(0, 1)[:4][None] for x in (gates, logits.softmax(-1))]
     torch.testing.assert_close(balance_loss(gates, logits.softmax(-1), mask), balance_loss(*kept))
     network, batch = made(2, "mamol", {}), batch_of(2)
-    context = network.context(batch)
+    context = network.contexts(batch)["visual"]
     context.routing = {}
-    network.features(batch, context)
+    network.features(batch, {"visual": context})
     used = (context.routing[2] > 0).any(-1)
     assert context.token_mask is not None
     assert torch.equal(used, functional.pad(context.token_mask, (1, 0), value=True))

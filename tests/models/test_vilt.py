@@ -119,7 +119,7 @@ def test_a_network_around_it(folder: Path, method: str, options: dict[str, Any])
     tower = load(folder)
     network = single_stream(tower, method, **options)
     assert tower.modality_type is not None
-    for embedding in network.embeddings:
+    for embedding in network.embedding:
         assert embedding.modality_type is not None
         assert torch.equal(embedding.modality_type, tower.modality_type)
     shake(network)
