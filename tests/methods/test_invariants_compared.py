@@ -66,7 +66,7 @@ def test_shapes_and_every_trainable_parameter_gets_a_gradient(method: str, optio
     trainable = {n for n, p in network.named_parameters() if p.requires_grad}
     found = gradients(network, batch)
     assert found.keys() == trainable
-    assert not any(n.startswith("tower.") for n in trainable)
+    assert not any(n.startswith("towers.") for n in trainable)
     batch["available"][:] = False
     batch["available"][:, -1] = True  # a batch of one pattern and one modality, as a rank may get
     assert gradients(network, batch).keys() == trainable

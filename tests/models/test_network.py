@@ -35,7 +35,7 @@ def test_shapes_and_every_trainable_parameter_gets_a_gradient(method: str, optio
     assert network(batch)[0].shape == (6, len(CLASSES))
     trainable = {n for n, p in network.named_parameters() if p.requires_grad}
     assert gradients(network, batch).keys() == trainable
-    assert not any(n.startswith("tower.") for n in trainable)
+    assert not any(n.startswith("towers.") for n in trainable)
 
 
 @pytest.mark.parametrize(("method", "options"), [v for v in VARIANTS if v[0] != "released"])

@@ -83,7 +83,7 @@ def test_shapes_and_every_trainable_parameter_gets_a_gradient(method: str, optio
     assert network.features(batch).shape == (6, network.tower.output_dim)
     trainable = {n for n, p in network.named_parameters() if p.requires_grad}
     assert ("embedding.0.modality_type" in trainable) == (method != "linear_probe")
-    assert not any(n.startswith("tower.") for n in trainable)
+    assert not any(n.startswith("towers.") for n in trainable)
     assert gradients(network, batch).keys() == trainable
     batch["available"][:] = False
     batch["available"][:, -1] = True  # a batch of one pattern and one modality, as a rank may get
