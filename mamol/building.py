@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mamol.data.tableinfo import TableInfo
+from mamol.data.tables import AnyInfo
 from mamol.methods import METHODS
 from mamol.models.architectures import clip_spec, image_size_of
 from mamol.models.clip import visual_tower
@@ -44,14 +45,21 @@ def network_spec(
     )
 
 
-def grid_of(settings: Settings, info: TableInfo) -> int:
+def grid_of(settings: Settings, info: AnyInfo) -> int:
     """Tokens per side of the visual tower: the window, or the patches of an image.
 
     Raises:
         MamolError: Unknown backbone, or an ``image_size`` that is no multiple of its patch.
     """
-    if isinstance(info, TableInfo):
-        return info.patch_size
+    return info.patch_size if isinstance(info, TableInfo) else image_grid(settings)
+
+
+def image_grid(settings: Settings) -> int:
+    """Patches per side of an image.
+
+    Raises:
+        MamolError: Unknown backbone, or an ``image_size`` that is no multiple of its patch.
+    """
     return image_size_of(settings.backbone, settings.image_size) // clip_spec(settings.backbone).visual.patch_size
 
 

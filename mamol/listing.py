@@ -1,18 +1,21 @@
-"""What exists: scenes and methods, as text."""
+"""What exists: datasets and methods, as text."""
 
 from mamol import parameters
 from mamol.data.facts import DATASETS
+from mamol.data.imagetext.registry import IMAGE_TEXT_DATASETS
 from mamol.methods import METHODS
 from mamol.methods.cost import REFERENCE, read_cost
 
 
 def datasets() -> str:
-    """One line per scene that make_arrow.py knows: name, what it is, classes."""
-    width = max(map(len, DATASETS))
-    return "\n".join(
-        f"{name:<{width}}  {facts.title}" + (f"; {len(facts.classes)} classes" if facts.classes else "")
+    """One line per dataset that make_arrow.py knows: name, what it is, classes."""
+    titles = {
+        name: facts.title + (f"; {len(facts.classes)} classes" if facts.classes else "")
         for name, facts in DATASETS.items()
-    )
+    }
+    titles |= {name: facts.title for name, facts in IMAGE_TEXT_DATASETS.items()}
+    width = max(map(len, titles))
+    return "\n".join(f"{name:<{width}}  {title}" for name, title in titles.items())
 
 
 def methods() -> str:

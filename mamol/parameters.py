@@ -6,8 +6,11 @@ from typing import Any
 
 import torch
 
-from mamol.building import assemble, network_spec
+from mamol.building import assemble, grid_of, image_grid, network_spec
 from mamol.data.facts import facts_of
+from mamol.data.imagetext.info import INPUTS as IMAGE_TEXT_INPUTS
+from mamol.data.imagetext.info import MODALITIES as IMAGE_TEXT_MODALITIES
+from mamol.data.imagetext.registry import find
 from mamol.data.tables import open_tables
 from mamol.methods import METHODS
 from mamol.models.clip import RANDOM, VisualTower, vision_transformer
@@ -72,19 +75,28 @@ def report(settings: Settings) -> str:
     Raises:
         MamolError: Unknown dataset or backbone, or unreadable tables.
     """
+    spec, shown = _described(settings)
+    numbers = count(assemble(spec, RANDOM))
+    bands = ", ".join(f"{name} {number}" for name, number in spec.modalities.items())
+    lines = [f"{settings.method} on {settings.backbone}, {bands}, {len(spec.classes)} classes ({shown})"]
+    lines += [f"{name:<9} {number:>12,}  {100 * number / numbers['total']:7.3f} %" for name, number in numbers.items()]
+    return "\n".join(lines)
+
+
+def _described(settings: Settings) -> tuple[NetworkSpec, str]:
+    """The network that the settings mean, and whose sizes it has."""
     data_root = Path(settings.data_root) if settings.data_root else None
     if data_root and (data_root / "train.arrow").exists():
         info = open_tables(data_root)["train"].info
-        bands, classes, patch_size, shown = info.modalities, list(info.classes), info.patch_size, str(data_root)
+        bands, inputs = dict(info.modalities), info.inputs
+        classes, grid, shown = info.classes, grid_of(settings, info), str(data_root)
+    elif pairs := find(settings.dataset):
+        bands, inputs = IMAGE_TEXT_MODALITIES, IMAGE_TEXT_INPUTS
+        classes, grid, shown = pairs.classes, image_grid(settings), f"published sizes of {pairs.name}"
     else:
         facts = facts_of(settings.dataset or EXAMPLE)
         names = settings.modalities or facts.default_modalities
-        bands = {name: facts.bands[name][0] for name in names if name in facts.bands}
-        classes, patch_size, shown = list(facts.classes), WINDOW, f"published sizes of {facts.name}"
+        bands, inputs = {name: facts.bands[name][0] for name in names if name in facts.bands}, {}
+        classes, grid, shown = facts.classes, WINDOW, f"published sizes of {facts.name}"
     bands = {name: bands[name] for name in settings.modalities or bands}
-    spec = network_spec(settings, bands, classes, patch_size)
-    numbers = count(assemble(spec, RANDOM))
-    title = f"{settings.method} on {settings.backbone}, {', '.join(f'{n} {b}' for n, b in bands.items())}, "
-    lines = [title + f"{len(classes)} classes ({shown})"]
-    lines += [f"{name:<9} {number:>12,}  {100 * number / numbers['total']:7.3f} %" for name, number in numbers.items()]
-    return "\n".join(lines)
+    return network_spec(settings, bands, classes, grid, inputs), shown

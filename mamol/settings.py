@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
+from mamol.data.imagetext.registry import find as image_text_dataset
 from mamol.data.modalities import canonical
 from mamol.data.splits import PROTOCOLS
 from mamol.errors import MamolError
@@ -137,6 +138,7 @@ _KINDS = Allowed(
     lambda v: isinstance(v, str | list | tuple) and all(map(_KIND.accepts, _listed(v))),
     lambda v: tuple(dict.fromkeys(map(_KIND.convert, _listed(v)))),
 )
+_DATASET = Allowed(_TEXT.text, _TEXT.accepts, lambda v: facts.name if (facts := image_text_dataset(v)) else v)
 _DICTIONARY = Allowed("a dictionary", lambda v: isinstance(v, Mapping), dict)
 _CLASS = Allowed("a class name, or its number from 1", lambda v: isinstance(v, str) or (_is_integer(v) and v >= 1))
 _INTERVAL = Allowed(
@@ -159,7 +161,7 @@ class Settings:
     log_dir: str = option(_TEXT)
     seed: int = option(_integer(0))
     data_root: str = option(_TEXT)
-    dataset: str = option(_TEXT)
+    dataset: str = option(_DATASET)
     modalities: tuple[str, ...] = option(_NAMES)
     load_path: str = option(_TEXT)
     resume_from: str = option(_TEXT)

@@ -60,7 +60,7 @@ def test_test_only_overrides_the_test_patterns_and_keeps_the_run(finished_run: P
 def test_every_named_config_runs_two_batches(name: str, table_folder: Path, tmp_path: Path) -> None:
     result = run(
         "with", f"data_root={table_folder}", name, *QUICK, "dataset=", "max_epoch=1", "limit_batches=2",
-        f"log_dir={tmp_path}", "modalities=",
+        f"log_dir={tmp_path}", "modalities=", "num_workers=0",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-1500:]
     assert metrics(Path(result.stdout.splitlines()[-1]))["test"]["n"] == 16

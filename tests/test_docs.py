@@ -10,8 +10,11 @@ import pytest
 
 import run  # noqa: F401 - adds its commands to ex
 from config import ex
-from make_arrow import parser
+from make_arrow import chosen, parser
 from mamol.data.facts import DATASETS
+from mamol.data.imagetext.facts import BROKEN_IMAGES, PLOTS, WITHOUT_TEXT
+from mamol.data.imagetext.hatefulmemes import TEST_FILES
+from mamol.data.imagetext.registry import IMAGE_TEXT_DATASETS
 from mamol.data.splits import PROTOCOLS
 from mamol.data.tableinfo import LAYOUTS
 from mamol.settings import Allowed, Settings
@@ -21,7 +24,15 @@ from tests.toys import toy_network
 
 EQUATIONS = "MaMOL, equation by equation"
 ALLOWED: dict[str, Allowed] = {f.name: f.metadata["allowed"] for f in fields(Settings)}
-CHOICES = {"--protocol": PROTOCOLS, "--layout": LAYOUTS, "--dataset": DATASETS}
+CHOICES = {
+    "--protocol": PROTOCOLS,
+    "--layout": LAYOUTS,
+    "--dataset": (*DATASETS, *IMAGE_TEXT_DATASETS),
+    "--plots": PLOTS,
+    "--test-file": TEST_FILES,
+    "--without-text": WITHOUT_TEXT,
+    "--broken-images": BROKEN_IMAGES,
+}
 COMMANDS = {name for name, _ in ex.gather_commands()}
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -122,9 +133,10 @@ def check_run(words: list[str]) -> None:
 
 def check_make_arrow(words: list[str]) -> None:
     arguments = parser().parse_args(words)
-    assert arguments.dataset in DATASETS
-    assert arguments.protocol in PROTOCOLS
-    assert arguments.layout in LAYOUTS
+    chosen(arguments)
+    for name, value in vars(arguments).items():
+        flag = f"--{name.replace('_', '-')}"
+        assert value in CHOICES.get(flag, (value,)), f"{flag} {value}"
 
 
 @by_page

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mamol.data import missing
-from mamol.data.tables import Table, open_tables
+from mamol.data.imagetext.loading import ImageTextDataset
+from mamol.data.tables import AnyTable, Table, open_tables
 from mamol.errors import MamolError
+from mamol.models.architectures import image_size_of
 from mamol.settings import SPLITS, Settings
 
 Draw = tuple[NDArray[np.int64], missing.Mask]
@@ -51,6 +53,26 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
         columns = {"label": self.table.label, "row": self.table.row, "col": self.table.col}
         batch |= {name: torch.from_numpy(column[index].astype(np.int64)) for name, column in columns.items()}
         return batch | {"available": torch.from_numpy(available), "index": torch.from_numpy(index)}
+
+
+BatchDataset = WindowDataset | ImageTextDataset
+
+
+def dataset_of(
+    table: AnyTable, modalities: Sequence[str], backbone: str, image_size: int | None, fill: float = 0.0
+) -> BatchDataset:
+    """The dataset that serves a table.
+
+    Args:
+        table: Of either kind.
+        modalities: Names in the order of the features.
+        backbone: Whose images are wanted.
+        image_size: Their side in pixels; None is the backbone's own.
+        fill: What absent windows hold.
+    """
+    if isinstance(table, Table):
+        return WindowDataset(table, modalities, fill)
+    return ImageTextDataset(table, modalities, image_size_of(backbone, image_size))
 
 
 class Batches(Sampler[Draw]):
@@ -104,9 +126,12 @@ class Batches(Sampler[Draw]):
 
 
 class Masks:
-    """The missing patterns of one split: fixed, or drawn anew for each epoch."""
+    """The missing patterns of one split: fixed, or drawn anew for each epoch.
 
-    def __init__(self, table: Table, modalities: Sequence[str], split: str, settings: Settings) -> None:
+    All samples of an item, such as the plots of a movie, miss the same.
+    """
+
+    def __init__(self, table: AnyTable, modalities: Sequence[str], split: str, settings: Settings) -> None:
         """Checks that the settings can be drawn, by drawing the first epoch."""
         self.table, self.modalities, self.split, self.settings = table, tuple(modalities), split, settings
         self.anew = settings.resample_missing and split == "train"
@@ -117,30 +142,36 @@ class Masks:
         return self._draw(epoch) if self.anew and epoch else self.first
 
     def _draw(self, epoch: int) -> missing.Mask:
-        settings, table = self.settings, self.table
+        if self.table.group is None:
+            return self._draw_items(len(self.table), epoch)
+        items, item = np.unique(self.table.group, return_inverse=True)
+        return self._draw_items(len(items), epoch)[item]
+
+    def _draw_items(self, items: int, epoch: int) -> missing.Mask:
+        settings, fingerprint = self.settings, self.table.fingerprint
         ratio, kind = settings.missing(self.split)
         overridden = self.split == "test" and not (settings.test_ratio is None and settings.test_type is None)
         if settings.availability and not overridden:
             return missing.draw_availability(
-                len(table),
+                items,
                 settings.availability,
                 self.modalities,
                 reading=settings.availability_reading,
                 seed=settings.seed + epoch,
-                fingerprint=table.fingerprint,
+                fingerprint=fingerprint,
             )
         return missing.draw(
-            len(table),
+            items,
             self.modalities,
             ratio=ratio,
             kind=kind,
             seed=settings.seed,
-            fingerprint=table.fingerprint,
+            fingerprint=fingerprint,
             epoch=epoch,
         )
 
 
-class RemoteSensingData(pl.LightningDataModule):
+class MultimodalData(pl.LightningDataModule):
     """The three tables of a folder with their missing patterns.
 
     Attributes:
@@ -178,6 +209,11 @@ class RemoteSensingData(pl.LightningDataModule):
             )
         self.masks = {s: Masks(self.tables[s], self.modalities, s, settings) for s in SPLITS}
 
+    def dataset(self, split: str) -> BatchDataset:
+        """What serves the batches of a split."""
+        s = self.settings
+        return dataset_of(self.tables[split], self.modalities, s.backbone, s.image_size, s.missing_fill)
+
     def realised_missing(self) -> dict[str, Any]:
         """Per split, what the missing patterns came to."""
         return {split: missing.realised(masks.first, self.modalities) for split, masks in self.masks.items()}
@@ -206,7 +242,7 @@ class RemoteSensingData(pl.LightningDataModule):
             ranks=ranks,
         )
         return DataLoader(
-            WindowDataset(self.tables[split], self.modalities, self.settings.missing_fill),
+            self.dataset(split),
             sampler=batches,
             batch_size=None,
             num_workers=self.settings.num_workers,

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from mamol.data import splits
+from mamol.data.arrowfiles import FORMAT_VERSION
+from mamol.data.counting import count_table
 from mamol.data.facts import facts_of
 from mamol.data.overlap import Overlap, measure
 from mamol.data.patches import Cutter
 from mamol.data.scenes import Scene, load_scene
 from mamol.data.splits import Pixels, Split
-from mamol.data.tableinfo import FORMAT_VERSION, LAYOUTS, TableInfo
+from mamol.data.tableinfo import LAYOUTS, TableInfo
 from mamol.data.writing import check_folder, check_size, write_tables
 from mamol.errors import MamolError
 
@@ -164,7 +166,7 @@ def _report(options: Options, info: TableInfo, overlap: Overlap, files: list[Pat
         f"protocol {info.protocol}, seed {info.seed}, layout {info.layout}",
         *([f"note: {info.note}"] if info.note else []),
         "",
-        *_count_table(info.counts, info.classes),
+        *count_table(info.counts, info.classes, {split: sum(per.values()) for split, per in info.counts.items()}),
         "",
         *_shortfall_lines(info.shortfall),
         *_overlap_lines(info.protocol, overlap),
@@ -172,15 +174,6 @@ def _report(options: Options, info: TableInfo, overlap: Overlap, files: list[Pat
     ]
     config = facts_of(options.dataset).configs.get(len(info.modalities), "remote")
     return "\n".join([*lines, f"next: python run.py with {config} data_root={options.out}"])
-
-
-def _count_table(counts: Mapping[str, Mapping[str, int]], classes: tuple[str, ...]) -> list[str]:
-    width = max(len(name) for name in (*classes, "class"))
-    totals = [sum(counts[split].values()) for split in splits.SPLITS]
-    rows = [("class", splits.SPLITS), *((name, [counts[s][name] for s in splits.SPLITS]) for name in classes)]
-    return [
-        f"{name:<{width}}" + "".join(f"{value:>9}" for value in values) for name, values in [*rows, ("total", totals)]
-    ]
 
 
 def _shortfall_lines(shortfall: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -7,10 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from mamol.errors import MamolError
+from mamol.data.arrowfiles import METADATA_KEY, parsed
 
-FORMAT_VERSION = 1
-METADATA_KEY = b"mamol"
 SCENE = "scene"
 """Name of the file with the rasters in layout ``scene``."""
 LAYOUTS = ("patches", "scene")
@@ -87,22 +85,7 @@ class TableInfo:
         Raises:
             MamolError: If it is of another version of the format or not complete.
         """
-        try:
-            content = json.loads(text)
-            version = content["format_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise MamolError(
-                f"{path}: its metadata is damaged ({error!r}); build it again with make_arrow.py"
-            ) from error
-        if version != FORMAT_VERSION:
-            raise MamolError(
-                f"{path}: format version {version}, this program reads {FORMAT_VERSION}; "
-                "build it again with make_arrow.py"
-            )
-        names = {each.name for each in fields(cls)}
-        if set(content) != names:
-            differing = ", ".join(sorted(set(content) ^ names))
-            raise MamolError(f"{path}: its metadata lacks or adds {differing}; build it again with make_arrow.py")
+        content = parsed(text, path, [each.name for each in fields(cls)])
         height, width = content["scene_shape"]
         return cls(
             **content

@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mamol.data.arrowfiles import check_columns, map_file, parsed
+from mamol.data.imagetext.info import KIND as IMAGE_TEXT
+from mamol.data.imagetext.info import ImageTextInfo
+from mamol.data.imagetext.tables import ImageTextTable
 from mamol.data.patches import ChunkedRows, WindowCutter
 from mamol.data.splits import SPLITS
-from mamol.data.tableinfo import METADATA_KEY, SCENE, TableInfo, schema_of
+from mamol.data.tableinfo import SCENE, TableInfo, schema_of
 from mamol.errors import MamolError
 
 
@@ -48,6 +52,16 @@ class Table:
             )
         self.fingerprint = self._fingerprint()
         self._readers = self._window_readers(table)
+
+    @property
+    def keys(self) -> dict[str, np.ndarray]:
+        """The columns that tell a sample."""
+        return {"row": self.row, "col": self.col}
+
+    @property
+    def group(self) -> None:
+        """No pixel is several samples."""
+        return None
 
     @classmethod
     def open(cls, path: Path | str) -> "Table":
@@ -116,7 +130,15 @@ class Table:
         return digest.hexdigest()
 
 
-def open_tables(data_root: Path | str) -> dict[str, Table]:
+AnyTable = Table | ImageTextTable
+"""A split, whatever its samples are: pixels with windows, or images with texts."""
+AnyInfo = TableInfo | ImageTextInfo
+"""What it says about itself."""
+KINDS: dict[str | None, Callable[[Path], AnyTable]] = {None: Table, IMAGE_TEXT: ImageTextTable}
+"""Value of ``kind`` in the metadata -> what reads such a table."""
+
+
+def open_tables(data_root: Path | str) -> dict[str, AnyTable]:
     """The three tables of a folder; ``val`` may be empty, the others not.
 
     Returns:
@@ -132,7 +154,7 @@ def open_tables(data_root: Path | str) -> dict[str, Table]:
             f"data_root {root}: {', '.join(missing)} not found; build the tables with "
             f"python make_arrow.py --dataset … --root … --out {root}"
         )
-    tables = {split: Table.open(root / f"{split}.arrow") for split in SPLITS}
+    tables = {split: open_table(root / f"{split}.arrow") for split in SPLITS}
     if len({table.info.output for table in tables.values()}) > 1:
         raise MamolError(_mixed(root))
     for split, table in tables.items():
@@ -143,26 +165,39 @@ def open_tables(data_root: Path | str) -> dict[str, Table]:
     return tables
 
 
+def scene_tables(data_root: Path | str) -> dict[str, Table]:
+    """The three tables of a folder that must hold a scene, otherwise as ``open_tables``.
+
+    Raises:
+        MamolError: If they hold something else, or cannot be read.
+    """
+    tables = {split: table for split, table in open_tables(data_root).items() if isinstance(table, Table)}
+    if len(tables) < len(SPLITS):
+        raise MamolError(f"{data_root}: holds images with texts, and this command is for scenes; train with run.py")
+    return tables
+
+
+def open_table(path: Path) -> AnyTable:
+    """A table of whichever kind its metadata names.
+
+    Raises:
+        MamolError: If it cannot be read.
+    """
+    kind = parsed(map_file(path)[0], path).get("kind")
+    if kind not in KINDS:
+        raise MamolError(f"{path}: holds {kind!r}, which this program does not know; build it with make_arrow.py")
+    return KINDS[kind](path)
+
+
 def _mixed(root: Path) -> str:
     return f"{root}: its tables were not written together; build them again with make_arrow.py"
 
 
 def _map(path: Path) -> tuple[TableInfo, pa.Table]:
     """The information and the memory-mapped content of a file."""
-    if not path.is_file():
-        raise MamolError(f"{path}: no such table; build it with make_arrow.py")
-    try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (pa.ArrowException, OSError) as error:
-        raise MamolError(
-            f"{path}: truncated or not an Arrow file ({error}); build it again with make_arrow.py"
-        ) from error
-    metadata = table.schema.metadata or {}
-    if METADATA_KEY not in metadata:
-        raise MamolError(f"{path}: an Arrow file, but not a table of make_arrow.py; give its output folder")
-    info = TableInfo.from_json(metadata[METADATA_KEY], path)
-    if not table.schema.equals(schema_of(info)):
-        raise MamolError(f"{path}: its columns are not those its metadata names; build it again with make_arrow.py")
+    metadata, table = map_file(path)
+    info = TableInfo.from_json(metadata, path)
+    check_columns(path, table, schema_of(info))
     return info, table
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import track
 
 from mamol.data.patches import Cutter
+from mamol.data.progress import shown
 from mamol.data.scenes import Scene
 from mamol.data.splits import SPLITS, Pixels
 from mamol.data.tableinfo import SCENE, TableInfo, schema_of, tensor_type
@@ -96,14 +95,26 @@ def write_tables(out: Path, info: TableInfo, scene: Scene, pixels: Mapping[str, 
     jobs = {split: _split_batches(dataclasses.replace(info, split=split), cutters, pixels[split]) for split in SPLITS}
     if info.layout == "scene":
         jobs[SCENE] = _scene_batches(dataclasses.replace(info, split=SCENE), scene)
+    return write_files(out, {name: (schema_of(dataclasses.replace(info, split=name)), jobs[name]) for name in jobs})
+
+
+def write_files(out: Path, jobs: Mapping[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]]) -> list[Path]:
+    """Writes the files of an output, one after the other, and renames them at the end; a batch at a time is in memory.
+
+    Args:
+        out: The folder; it is created.
+        jobs: Name of the file -> its schema and record batches.
+
+    Returns:
+        The files.
+    """
     with ExitStack() as finished:
-        for name, batches in jobs.items():
+        for name, (schema, batches) in jobs.items():
             temporary = finished.enter_context(replacing(out / f"{name}.arrow"))
-            schema = schema_of(dataclasses.replace(info, split=name))
             with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-                for batch in _progress(batches, name):
+                for batch in shown(batches, f"writing {name}"):
                     writer.write_batch(batch)
-    if info.layout == "patches":
+    if SCENE not in jobs:
         (out / f"{SCENE}.arrow").unlink(missing_ok=True)
     return [out / f"{name}.arrow" for name in jobs]
 
@@ -125,11 +136,6 @@ def _scene_batches(info: TableInfo, scene: Scene) -> Iterator[pa.RecordBatch]:
     for part in _slices(height, width * sum(info.modalities.values()) * 4):
         rows = [np.ascontiguousarray(scene.rasters[name][part], dtype=np.float32) for name in info.modalities]
         yield pa.record_batch([_tensor_column(each) for each in rows], schema=schema)
-
-
-def _progress(batches: Iterator[pa.RecordBatch], name: str) -> Iterable[pa.RecordBatch]:
-    console = Console(stderr=True)
-    return track(batches, f"writing {name}", console=console, transient=True, disable=not console.is_terminal)
 
 
 def _slices(length: int, item_bytes: int) -> Iterator[slice]:

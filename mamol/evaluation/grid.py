@@ -1,28 +1,28 @@
 """``evaluate``: one checkpoint at every missing rate and type."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
-from mamol.data.missing import Mask, draw
-from mamol.data.tables import Table
+from mamol.data.datamodules import Masks
+from mamol.data.missing import Mask
+from mamol.data.tables import AnyTable
 from mamol.evaluation.markdown import markdown
-from mamol.evaluation.metrics import PatternConfusion, report
 from mamol.evaluation.patterns import all_patterns, evaluate_patterns, under_mask
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import accuracy_plot
 from mamol.evaluation.predict import batch_of
+from mamol.evaluation.tasks import TASKS
 from mamol.evaluation.trained import Trained, open_trained
 from mamol.files import replacing
 from mamol.settings import Settings
 
 ALL = "all"  # in the column ``present``: all samples together
-SCORES = ("OA", "AA", "kappa")
 
 
 def evaluate(settings: Settings) -> str:
@@ -44,14 +44,9 @@ def evaluate(settings: Settings) -> str:
     trained = open_trained(settings, "evaluate")
     types = settings.evaluate_types or all_types(trained.modalities)
     masks = {
-        (kind, ratio): draw(
-            len(trained.table),
-            trained.modalities,
-            ratio=ratio,
-            kind=kind,
-            seed=settings.seed,
-            fingerprint=trained.table.fingerprint,
-        )
+        (kind, ratio): Masks(
+            trained.table, trained.modalities, "test", replace(settings, test_ratio=ratio, test_type=kind)
+        ).first
         for kind in types
         for ratio in settings.evaluate_ratios
     }
@@ -63,14 +58,14 @@ def evaluate(settings: Settings) -> str:
             trained.device,
             settings.progress_bar,
             batch=batch_of(settings),
+            workers=settings.num_workers,
         )
-    grid = pd.DataFrame(
-        [
-            {"type": kind, "ratio": ratio, **row}
-            for (kind, ratio), mask in masks.items()
-            for row in _rows(score(probabilities, trained.table, trained.modalities, mask))
-        ]
-    )
+    rows = [
+        {"type": kind, "ratio": ratio, **row}
+        for (kind, ratio), mask in masks.items()
+        for row in _rows(score(probabilities, trained.table, trained.modalities, mask), trained.task.scores)
+    ]
+    grid = pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))
     return _write(trained, grid, _per_pattern(probabilities, trained))
 
 
@@ -80,7 +75,7 @@ def all_types(modalities: Sequence[str]) -> tuple[str, ...]:
     return (*some, "both")
 
 
-def score(probabilities: NDArray[np.float32], table: Table, modalities: Sequence[str], mask: Mask) -> dict[str, Any]:
+def score(probabilities: NDArray[np.float32], table: AnyTable, modalities: Sequence[str], mask: Mask) -> dict[str, Any]:
     """The scores at given missing modalities.
 
     Args:
@@ -90,30 +85,28 @@ def score(probabilities: NDArray[np.float32], table: Table, modalities: Sequence
         mask: (N, M) bool, True where present.
 
     Returns:
-        As ``mamol.evaluation.metrics.report``.
+        As ``mamol.evaluation.tasks.Task.report``.
     """
-    classes = table.info.classes
-    counts = PatternConfusion(len(modalities), len(classes))
-    prediction = torch.from_numpy(under_mask(probabilities, mask)).argmax(1)
-    counts.update(prediction, torch.tensor(table.label), torch.from_numpy(mask))
-    return report(counts.compute().numpy(), modalities, classes)
+    info = table.info
+    chosen = under_mask(probabilities, mask)
+    return TASKS[info.task].report(chosen, table.label, mask, modalities, info.classes, table.group)
 
 
-def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(result: dict[str, Any], scores: Sequence[str]) -> list[dict[str, Any]]:
     """One row for all samples and one per pattern."""
     patterns = {ALL: result, **result["per_pattern"]}
-    return [{"present": name, **{key: row[key] for key in ("n", *SCORES)}} for name, row in patterns.items()]
+    return [{"present": name, **{key: row[key] for key in ("n", *scores)}} for name, row in patterns.items()]
 
 
 def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.DataFrame:
-    """All samples under each pattern, with the recall of each class."""
+    """All samples under each pattern, with the number of each class."""
     rows = []
     for pattern in all_patterns(len(trained.modalities)):
         mask = np.tile(pattern, (len(trained.table), 1))
         result = score(probabilities, trained.table, trained.modalities, mask)
         ((name, scores),) = result["per_pattern"].items()
         rows.append({"present": name, **scores, **result["per_class"]})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))
 
 
 def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame) -> str:
@@ -123,7 +116,9 @@ def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame) -> str:
     for name, frame in (("grid", grid), ("patterns", patterns)):
         with replacing(folder / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False)
-    save_figure(accuracy_plot(grid[grid["present"] == ALL], patterns, title), folder / "accuracy.png")
+    save_figure(
+        accuracy_plot(grid[grid["present"] == ALL], patterns, title, trained.task.selection), folder / "accuracy.png"
+    )
     with replacing(folder / "evaluation.md") as temporary:
         temporary.write_text(text + "\n", "utf-8")
     return f"{text}\n\n{folder}"
@@ -135,11 +130,11 @@ def _as_text(title: str, trained: Trained, grid: pd.DataFrame, patterns: pd.Data
         f"Checkpoint {trained.checkpoint.name}, {len(trained.table)} test samples, "
         f"missing patterns drawn with seed {trained.settings.seed}.",
     ]
-    for name in SCORES:
+    for name in trained.task.scores:
         unit = "×100" if name == "kappa" else "in percent"
         wide = grid.pivot(index="type", columns="ratio", values=name).loc[grid["type"].unique()]
         wide.columns = [f"{100 * ratio:g} %" for ratio in wide.columns]
         parts += [f"## {name}, {unit}, by what goes missing and by missing rate"]
         parts += [markdown(wide.rename_axis("missing").reset_index())]
-    parts += ["## Every sample under each pattern", markdown(patterns[["present", "n", *SCORES]])]
+    parts += ["## Every sample under each pattern", markdown(patterns[["present", "n", *trained.task.scores]])]
     return "\n\n".join(parts)

@@ -1,49 +1,23 @@
-"""OA, AA, kappa and recall per class, overall and per missing pattern; counts add up over any number of ranks."""
+"""OA, AA, kappa and recall per class from a confusion matrix, and the scores of a test as text."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torchmetrics import Metric
-
-from mamol.data.missing import pattern_name
 
 
-class PatternConfusion(Metric):
-    """One confusion matrix per missing pattern; torchmetrics adds them up over ranks.
+def confusion(prediction: NDArray[Any], label: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """The confusion matrix.
 
-    Attributes:
-        counts: (2^M, K, K), pattern number (bit i set where modality i is present), truth, prediction.
+    Args:
+        prediction: (n,) class numbers.
+        label: (n,) class numbers.
+        classes: K.
+
+    Returns:
+        (K, K) counts, rows are the truth.
     """
-
-    full_state_update = False
-    counts: Tensor
-
-    def __init__(self, modalities: int, classes: int) -> None:
-        """Starts with zeros for M modalities and K classes."""
-        super().__init__()
-        self.classes = classes
-        self.patterns = 2**modalities
-        self.add_state("counts", torch.zeros(self.patterns, classes, classes, dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, prediction: Tensor, label: Tensor, available: Tensor) -> None:
-        """Counts a batch.
-
-        Args:
-            prediction: (B,) class numbers.
-            label: (B,) class numbers.
-            available: (B, M) bool.
-        """
-        bits = 2 ** torch.arange(available.shape[1], device=available.device)
-        cell = ((available * bits).sum(1) * self.classes + label) * self.classes + prediction
-        self.counts += torch.bincount(cell, minlength=self.counts.numel()).view_as(self.counts)
-
-    def compute(self) -> Tensor:
-        """The counts, (2^M, K, K)."""
-        return self.counts
+    return np.bincount(label * classes + prediction, minlength=classes**2).reshape(classes, classes)
 
 
 def scores(matrix: NDArray[np.int64]) -> dict[str, float | int | None]:
@@ -71,40 +45,30 @@ def scores(matrix: NDArray[np.int64]) -> dict[str, float | int | None]:
     }
 
 
-def report(counts: NDArray[np.int64], modalities: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
-    """All scores of a test.
-
-    Args:
-        counts: (2^M, K, K) of ``PatternConfusion``.
-        modalities: Names, M of them.
-        classes: Names, K of them.
-
-    Returns:
-        ``n``, ``OA``, ``AA``, ``kappa``, ``per_class`` (name to recall in percent, None where the class does not
-        occur) and ``per_pattern`` (pattern to n, OA, AA, kappa), most complete pattern first.
-    """
-    total = counts.sum(0)
-    truth = total.sum(1)
-    per_class = {name: 100 * float(total[k, k] / truth[k]) if truth[k] else None for k, name in enumerate(classes)}
-    codes = sorted(np.flatnonzero(counts.sum((1, 2))), key=lambda code: (-int(code).bit_count(), int(code)))
-    per_pattern = {
-        pattern_name([bool(code >> i & 1) for i in range(len(modalities))], modalities): scores(counts[code])
-        for code in codes
-    }
-    return {**scores(total), "per_class": per_class, "per_pattern": per_pattern}
+def recall(matrix: NDArray[np.int64]) -> list[float | None]:
+    """Recall of each class in percent, None where it does not occur; ``matrix`` as of ``scores``."""
+    truth = matrix.sum(1)
+    return [100 * float(matrix[k, k] / truth[k]) if truth[k] else None for k in range(len(matrix))]
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """The scores as a table for people: one line for all samples and one per missing pattern."""
+    """The scores as a table for people: one line for all samples and one per missing pattern.
+
+    Args:
+        result: As ``mamol.evaluation.tasks.Task.report`` gives it.
+    """
     rows = [("all", result), *result["per_pattern"].items()]
+    names = [name for name, value in rows[-1][1].items() if name != "n" and not isinstance(value, dict)]
+    heads = {name: f"{'kappa' if name == 'kappa' else f'{name} %':>6}" for name in names}
     width = max(len(name) for name, _ in rows)
-    lines = [f"{'present':<{width}}  {'samples':>7}  {'OA %':>6}  {'AA %':>6}  {'kappa':>6}"]
+    lines = [f"{'present':<{width}}  {'samples':>7}  " + "  ".join(heads.values())]
     lines += [
-        f"{name:<{width}}  {row['n']:>7}  " + "  ".join(_cell(row[key]) for key in ("OA", "AA", "kappa"))
+        f"{name:<{width}}  {row['n']:>7}  "
+        + "  ".join(f"{_cell(row[key]):>{len(head)}}" for key, head in heads.items())
         for name, row in rows
     ]
     return "\n".join(lines)
 
 
 def _cell(value: float | None) -> str:
-    return f"{'-' if value is None else format(value, '.2f'):>6}"
+    return "-" if value is None else format(value, ".2f")

@@ -1,17 +1,22 @@
 """Predictions of every sample under every missing pattern, from which any missing rate and type is a look-up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader
 
+from mamol.data.datamodules import dataset_of
 from mamol.data.missing import Mask, incomplete_patterns
-from mamol.data.tables import Table
+from mamol.data.tables import AnyTable
 from mamol.errors import MamolError
-from mamol.evaluation.predict import BATCH, predictor
+from mamol.evaluation.predict import BATCH
+from mamol.evaluation.tasks import TASKS
+from mamol.models.architectures import clip_spec
 from mamol.models.network import Network
 
 
@@ -21,16 +26,61 @@ def all_patterns(modalities: int) -> Mask:
     return rows[np.argsort(-rows.sum(1), kind="stable")]
 
 
+def complete_batches(
+    network: Network,
+    table: AnyTable,
+    device: torch.device,
+    what: str,
+    progress: bool = False,
+    *,
+    samples: NDArray[np.int64] | None = None,
+    batch: int = BATCH,
+    workers: int = 0,
+) -> Iterator[dict[str, Tensor]]:
+    """The samples with all modalities of a network present, batch by batch.
+
+    A batch serves for every pattern: a network does not look at what ``available`` says is absent.
+
+    Args:
+        network: Says which modalities, and how large images are.
+        table: The samples.
+        device: Where the batches go.
+        what: Word in front of the progress bar.
+        progress: Whether to show one, on stderr.
+        samples: Only these; all by default.
+        batch: Samples at once.
+        workers: Loading processes.
+
+    Yields:
+        As the table's dataset gives it.
+    """
+    spec = network.spec
+    modalities = list(spec.modalities)
+    side = spec.patch_size * clip_spec(spec.backbone).visual.patch_size
+    samples = np.arange(len(table)) if samples is None else samples
+    parts = [samples[start : start + batch] for start in range(0, len(samples), batch)]
+    loader = DataLoader(
+        dataset_of(table, modalities, spec.backbone, side),
+        sampler=[(index, np.ones((len(index), len(modalities)), bool)) for index in parts],
+        batch_size=None,
+        num_workers=workers,
+    )
+    for content in track(loader, what, total=len(parts), console=Console(stderr=True), disable=not progress):
+        yield {name: values.to(device) for name, values in content.items()}
+
+
+@torch.inference_mode()
 def evaluate_patterns(
     network: Network,
-    table: Table,
+    table: AnyTable,
     modalities: Sequence[str],
     device: torch.device,
     progress: bool = False,
     *,
     batch: int = BATCH,
+    workers: int = 0,
 ) -> NDArray[np.float32]:
-    """Predicts every sample once per missing pattern; the windows are read once.
+    """Predicts every sample once per missing pattern; the samples are read once.
 
     What a network says of a sample depends on that sample and its pattern alone, so these are all predictions that any
     draw of missing modalities can ask for: see ``under_mask``. Call it inside ``torch.autocast`` for another precision.
@@ -42,6 +92,7 @@ def evaluate_patterns(
         device: Where to compute.
         progress: Whether to show a progress bar, on stderr.
         batch: Samples at once.
+        workers: Loading processes.
 
     Returns:
         Class probabilities (P, N, K), patterns in the order of ``all_patterns``.
@@ -49,17 +100,14 @@ def evaluate_patterns(
     Raises:
         MamolError: A probability is NaN or infinite.
     """
-    present = [
-        [name for name, there in zip(modalities, row, strict=True) if there] for row in all_patterns(len(modalities))
-    ]
-    predict = [predictor(network, pattern, device) for pattern in present]
-    result = np.empty((len(present), len(table), len(network.spec.classes)), np.float32)
-    starts = range(0, len(table), batch)
-    for start in track(starts, "testing", console=Console(stderr=True), disable=not progress):
-        index = np.arange(start, min(start + batch, len(table)))
-        windows = {name: table.windows(name, index) for name in modalities}
-        for p, pattern in enumerate(present):
-            result[p, index] = predict[p]({name: windows[name] for name in pattern})
+    patterns = torch.from_numpy(all_patterns(len(modalities))).to(device)
+    task = TASKS[table.info.task]
+    result = np.empty((len(patterns), len(table), len(network.spec.classes)), np.float32)
+    for content in complete_batches(network, table, device, "testing", progress, batch=batch, workers=workers):
+        index = content["index"].cpu().numpy()
+        for p, pattern in enumerate(patterns):
+            logits, _ = network({**content, "available": pattern.expand(len(index), -1)})
+            result[p, index] = task.probabilities(logits).cpu().numpy()
     broken = ~np.isfinite(result).all((0, 2))
     if broken.any():
         raise MamolError(

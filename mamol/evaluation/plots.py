@@ -54,7 +54,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def confusion_plot(matrix: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """Draws a confusion matrix: counts as text, the share of each true class as colour.
+    """Draws a confusion matrix: counts as text (up to 40 classes), the share of each true class as colour.
 
     Args:
         matrix: (K, K) counts, rows true, columns predicted.
@@ -68,35 +68,41 @@ def confusion_plot(matrix: np.ndarray, classes: Sequence[str], title: str) -> Fi
     count = len(classes)
     totals = matrix.sum(axis=1, keepdims=True)
     share = 100 * matrix / np.maximum(totals, 1)  # a class without samples has an empty row, not a NaN
-    side = max(4.5, 2.5 + 0.5 * count)
+    few = count <= 40
+    side = max(4.5, 2.5 + 0.5 * count) if few else 2.5 + 0.13 * count
     figure = Figure(figsize=(side + 1.2, side), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="predicted class", ylabel="true class")
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
-    axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), classes)
-    for row, col in np.argwhere(matrix > 0):
+    letters = None if few else 6
+    slant, beside = (45, "top") if few else (90, "center")
+    axes.set_xticks(
+        range(count), classes, rotation=slant, ha="right", va=beside, rotation_mode="anchor", fontsize=letters
+    )
+    axes.set_yticks(range(count), classes, fontsize=letters)
+    for row, col in np.argwhere(matrix > 0) if few else ():
         ink = "white" if share[row, col] > 55 else "black"
         axes.text(col, row, str(int(matrix[row, col])), ha="center", va="center", color=ink, fontsize=8)
     return figure
 
 
-def training_curves(history: pd.DataFrame) -> Figure:
-    """Draws loss, validation accuracy and learning rate over the epochs; a missing column leaves its panel out.
+def training_curves(history: pd.DataFrame, score: str = "OA") -> Figure:
+    """Draws loss, a validation score and learning rate over the epochs; a missing column leaves its panel out.
 
     Args:
-        history: Rows of the CSV log: ``epoch``, ``train/loss``, ``val/loss``, ``val/OA`` (%), ``lr``. Cells may be
+        history: Rows of the CSV log: ``epoch``, ``train/loss``, ``val/loss``, ``val/<score>`` (%), ``lr``. Cells may be
             NaN, and an epoch may have several rows: they are averaged. Without ``epoch`` every row is one.
+        score: Which one.
 
     Returns:
         The figure; without any of the columns it says so.
     """
     means = history.groupby("epoch").mean(numeric_only=True) if "epoch" in history else history
-    curves = {name: means[name].dropna() for name in ("train/loss", "val/loss", "val/OA", "lr") if name in means}
+    curves = {name: means[name].dropna() for name in ("train/loss", "val/loss", f"val/{score}", "lr") if name in means}
     curves = {name: curve for name, curve in curves.items() if len(curve)}
     panels = [
         ("cross-entropy loss", [entry for entry in _LOSSES if entry[0] in curves]),
-        ("validation OA (%)", [("val/OA", "", "C2")] if "val/OA" in curves else []),
+        (f"validation {score} (%)", [(f"val/{score}", "", "C2")] if f"val/{score}" in curves else []),
         ("learning rate", [("lr", "", "C3")] if "lr" in curves else []),
     ]
     panels = [(label, lines) for label, lines in panels if lines]

@@ -10,13 +10,14 @@ _MARKERS = "osD^vP*X"
 _LINES = ("-", "--", ":", "-.")
 
 
-def accuracy_plot(grid: pd.DataFrame, patterns: pd.DataFrame, title: str) -> Figure:
-    """Draws OA against the missing rate, a line per type, and OA under each pattern beside it.
+def accuracy_plot(grid: pd.DataFrame, patterns: pd.DataFrame, title: str, score: str = "OA") -> Figure:
+    """Draws a score against the missing rate, a line per type, and the score under each pattern beside it.
 
     Args:
-        grid: Columns ``type``, ``ratio`` (0-1), ``OA`` (percent).
-        patterns: Columns ``present``, ``OA``.
+        grid: Columns ``type``, ``ratio`` (0-1) and that of the score (percent; NaN leaves a gap).
+        patterns: Columns ``present`` and that of the score.
         title: Title of the figure.
+        score: Its name.
 
     Returns:
         The figure.
@@ -28,25 +29,28 @@ def accuracy_plot(grid: pd.DataFrame, patterns: pd.DataFrame, title: str) -> Fig
         rows = rows.sort_values("ratio")
         curves.plot(
             100 * rows["ratio"],
-            rows["OA"],
+            rows[score],
             label=kind,
             color=COLOURS[number % len(COLOURS)],
             marker=_MARKERS[number % len(_MARKERS)],
             linestyle=_LINES[number // len(COLOURS) % len(_LINES)],
             markersize=5,
         )
-    curves.set(xlabel="incomplete test samples, missing rate η (%)", ylabel="OA (%)", title="by what goes missing")
+    curves.set(
+        xlabel="incomplete test samples, missing rate η (%)", ylabel=f"{score} (%)", title="by what goes missing"
+    )
     curves.legend(title="missing", ncols=2, fontsize="small")
     curves.grid(alpha=0.3)
-    points.plot(range(len(patterns)), patterns["OA"], color=COLOURS[0], marker="o", linestyle="")
-    for place, value in enumerate(patterns["OA"]):
-        points.annotate(f"{value:.1f}", (place, value), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    points.plot(range(len(patterns)), patterns[score], color=COLOURS[0], marker="o", linestyle="")
+    for place, value in enumerate(patterns[score]):
+        if np.isfinite(value):
+            points.annotate(f"{value:.1f}", (place, value), (0, 6), textcoords="offset points", ha="center", fontsize=8)
     points.set_xticks(range(len(patterns)), patterns["present"], rotation=40, ha="right", rotation_mode="anchor")
     points.set(xlabel="present modalities", title="every sample under one pattern")
-    low = min(grid["OA"].min(), patterns["OA"].min())
-    high = max(grid["OA"].max(), patterns["OA"].max())
-    margin = max(1.0, 0.08 * (high - low))
-    curves.set_ylim(max(0, low - margin), min(102, high + margin))
+    known = pd.concat([grid[score], patterns[score]]).dropna()
+    if len(known):
+        margin = max(1.0, 0.08 * float(np.ptp(known)))
+        curves.set_ylim(max(0, known.min() - margin), min(102, known.max() + margin))
     points.margins(x=0.1)
     points.grid(alpha=0.3)
     return figure

@@ -46,6 +46,11 @@ def predict(settings: Settings) -> list[Path]:
         raise MamolError("predict needs load_path=<checkpoint> and scene=<raw folder or scene.json>")
     checkpoint = checkpoint_file(settings.load_path)
     info, state = read_checkpoint(checkpoint)
+    if info.network.inputs:
+        raise MamolError(
+            f"predict draws maps of scenes, and {checkpoint} is of {' and '.join(info.network.inputs)}; "
+            "use evaluate, or test_only=True, whose predictions.parquet has the class of every sample"
+        )
     patterns = present_patterns(settings.present, info)
     needed = [name for name in info.network.modalities if any(name in pattern for pattern in patterns)]
     scene = load_scene(info.data["dataset"], Path(settings.scene), modalities=needed, need_labels=False)

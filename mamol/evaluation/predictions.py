@@ -13,11 +13,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mamol.data.missing import Mask, pattern_name
-from mamol.data.tables import Table
+from mamol.data.tables import AnyTable
 from mamol.errors import MamolError
+from mamol.evaluation.tasks import TASKS
 from mamol.files import replacing
 
-COLUMNS = ("index", "row", "col", "label", "prediction", "pattern")
+KEYS = ("row", "col")  # what tells a sample in files that do not say it: they are of scenes
 PROBABILITY = "p_"  # in front of the class name
 
 
@@ -56,13 +57,13 @@ class KeptPredictions(Metric):
             RuntimeError: A sample was tested more than once.
         """
         if (self.tested > 1).any():
-            raise RuntimeError("a test sample was given to more than one process")
+            raise RuntimeError("a sample was given to more than one process")
         index = self.tested.nonzero().squeeze(1)
         return index, self.probabilities[index]
 
 
 def frame(
-    table: Table, modalities: Sequence[str], mask: Mask, index: NDArray[np.int64], probabilities: NDArray[np.float32]
+    table: AnyTable, modalities: Sequence[str], mask: Mask, index: NDArray[np.int64], probabilities: NDArray[np.float32]
 ) -> pd.DataFrame:
     """The predictions of a test as a data frame.
 
@@ -74,21 +75,33 @@ def frame(
         probabilities: (n, K) of them.
 
     Returns:
-        n rows with ``index``, ``row``, ``col``, ``label`` and ``prediction`` (class numbers from 0), ``pattern``
-        (text), and ``p_<class>`` for each class. ``attrs`` says which table it was.
+        n rows with ``index``, what tells a sample (``row`` and ``col``, or ``id``), ``label`` and ``prediction``
+        (class numbers from 0; where samples have any number of classes, lists of them), ``pattern`` (text), and
+        ``p_<class>`` for each class. ``attrs`` says which table it was.
     """
+    info = table.info
     columns: dict[str, Any] = {
         "index": index,
-        "row": table.row[index],
-        "col": table.col[index],
-        "label": table.label[index],
-        "prediction": probabilities.argmax(1),
+        **{name: column[index] for name, column in table.keys.items()},
+        "label": _numbers(table.label[index]),
+        "prediction": _numbers(TASKS[info.task].predictions(probabilities)),
         "pattern": [pattern_name(row, modalities) for row in mask[index]],
     }
-    columns |= {f"{PROBABILITY}{name}": probabilities[:, k] for k, name in enumerate(table.info.classes)}
+    columns |= {f"{PROBABILITY}{name}": probabilities[:, k] for k, name in enumerate(info.classes)}
     kept = pd.DataFrame(columns)
-    kept.attrs = {"dataset": table.info.dataset, "fingerprint": table.fingerprint, "classes": list(table.info.classes)}
+    kept.attrs = {
+        "dataset": info.dataset,
+        "task": info.task,
+        "fingerprint": table.fingerprint,
+        "keys": list(table.keys),
+        "classes": list(info.classes),
+    }
     return kept
+
+
+def _numbers(label: NDArray[Any]) -> NDArray[Any] | list[list[int]]:
+    """Class numbers (n,) as they are, those of (n, K) as lists."""
+    return label if label.ndim == 1 else [np.flatnonzero(row).tolist() for row in label]
 
 
 def write_predictions(path: Path, kept: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> None:
@@ -124,7 +137,8 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
         kept = pd.read_parquet(path)
     except (pa.ArrowException, OSError) as error:
         raise MamolError(f"{path}: truncated or not a Parquet file ({error}); run the test again") from error
-    absent = [name for name in COLUMNS if name not in kept]
+    columns = ("index", *kept.attrs.get("keys", KEYS), "label", "prediction", "pattern")
+    absent = [name for name in columns if name not in kept]
     if absent or "fingerprint" not in kept.attrs:
         raise MamolError(f"{path}: not the predictions of a test: {', '.join(absent) or 'fingerprint'} missing")
     return kept

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 FOLDER = Path(__file__).parent / "paper"
-DATASETS = {"houston2013": "Houston2013", "trento": "Trento", "augsburg": "Augsburg"}
-"""The paper's remote-sensing scenes by the names of make_arrow.py."""
+DATASETS = {"houston2013": "Houston2013", "trento": "Trento", "augsburg": "Augsburg", "mmimdb": "MM-IMDb"}
+"""The paper's data by the names of make_arrow.py."""
 SCORES = ("OA", "kappa", "F1_macro")
 
 

@@ -1,19 +1,19 @@
-"""The files of a finished run: metrics.json, predictions, confusion matrix, curves."""
+"""The files of a finished run: metrics.json, predictions, the task's figures, curves."""
 
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mamol.data.datamodules import RemoteSensingData
-from mamol.evaluation.plots import confusion_plot, save_figure, training_curves
+from mamol.data.datamodules import MultimodalData
+from mamol.evaluation.plots import save_figure, training_curves
 from mamol.evaluation.predictions import frame, write_predictions
 from mamol.files import write_json
 from mamol.models.clip import RANDOM
 from mamol.training.module import Classifier
 
 
-def write_results(folder: Path, module: Classifier, data: RemoteSensingData, facts: dict[str, Any]) -> None:
+def write_results(folder: Path, module: Classifier, data: MultimodalData, facts: dict[str, Any]) -> None:
     """Writes a tested run's results; ``metrics.json`` comes last and marks the run as finished.
 
     Args:
@@ -22,18 +22,19 @@ def write_results(folder: Path, module: Classifier, data: RemoteSensingData, fac
         data: What it was tested on.
         facts: What else belongs into ``metrics.json``: missing, params, seconds, data, backbone.
     """
-    spec = module.network.spec
-    if module.counts is not None:
-        title = note(facts, f"test of {facts['method']} on {facts['data']['dataset']}")
-        save_figure(confusion_plot(module.counts.sum(0).numpy(), spec.classes, title), folder / "confusion.png")
     if module.predictions is not None:
-        index, probabilities = (part.cpu().numpy() for part in module.predictions)
-        kept = frame(data.tables["test"], data.modalities, data.masks["test"].first, index, probabilities)
+        table = data.tables["test"]
+        index, probabilities = module.predictions
+        title = note(facts, f"test of {facts['method']} on {facts['data']['dataset']}")
+        figures = module.task.figures(probabilities, table.label[index], table.info.classes, title)
+        for name, figure in figures.items():
+            save_figure(figure, folder / f"{name}.png")
+        kept = frame(table, data.modalities, data.masks["test"].first, index, probabilities)
         about = {"method": facts["method"], "weights": facts["backbone"]["weights"]}
         write_predictions(folder / "predictions.parquet", kept, about)
     history = folder / "history.csv"
     if history.exists():
-        save_figure(training_curves(pd.read_csv(history)), folder / "curves.png")
+        save_figure(training_curves(pd.read_csv(history), module.task.selection), folder / "curves.png")
     write_json(folder / "metrics.json", {"test": module.result, **facts})
 
 

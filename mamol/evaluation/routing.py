@@ -1,32 +1,30 @@
 """``routing``: which experts the routers choose, per layer, missing pattern and modality."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from mamol.data.missing import pattern_name
-from mamol.data.tables import Table
+from mamol.data.tables import AnyTable
 from mamol.errors import MamolError
 from mamol.evaluation.markdown import markdown
-from mamol.evaluation.patterns import all_patterns
+from mamol.evaluation.patterns import all_patterns, complete_batches
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import routing_plot
 from mamol.evaluation.predict import BATCH
 from mamol.evaluation.trained import open_trained
 from mamol.files import replacing
 from mamol.models.network import Network
-from mamol.models.tower import VISUAL
 from mamol.settings import Settings
 
 ALL = "all"  # in the column ``modality``: the streams of all modalities together
-_KEYS = ["layer", "pattern", "modality", "expert"]
+_KEYS = ["tower", "layer", "pattern", "modality", "expert"]
+_Key = tuple[str, int, str, str]
 
 
 def routing(settings: Settings) -> str:
@@ -37,19 +35,29 @@ def routing(settings: Settings) -> str:
 
     Returns:
         The mutual information of expert and pattern for people, and the folder with ``usage.csv``,
-        ``information.csv`` and ``experts.png``.
+        ``information.csv`` and ``experts.png`` (of two towers ``experts_<tower>.png``).
 
     Raises:
         MamolError: Something the user gave does not fit, or the method has no routers; nothing is written then.
     """
     trained = open_trained(settings, "routing")
     number = class_number(settings.routing_class, trained.classes)
-    chosen = np.arange(len(trained.table)) if number is None else np.flatnonzero(trained.table.label == number)
+    chosen = (
+        np.arange(len(trained.table))
+        if number is None
+        else np.flatnonzero(trained.task.with_class(trained.table.label, number))
+    )
     if not len(chosen):
         raise MamolError(f"routing_class={settings.routing_class}: the test table has no sample of this class")
     with trained.precision():
         used = usage(
-            trained.network, trained.table, trained.modalities, trained.device, settings.progress_bar, samples=chosen
+            trained.network,
+            trained.table,
+            trained.modalities,
+            trained.device,
+            settings.progress_bar,
+            samples=chosen,
+            workers=settings.num_workers,
         )
     bits = information(used)
     folder = trained.folder("routing")
@@ -61,7 +69,9 @@ def routing(settings: Settings) -> str:
     for file, frame in (("usage", used), ("information", bits)):
         with replacing(folder / f"{file}.csv") as temporary:
             frame.to_csv(temporary, index=False)
-    save_figure(routing_plot(used[used["modality"] == ALL], title), folder / "experts.png")
+    for tower, rows in _by_tower(used[used["modality"] == ALL]).items():
+        name = f"experts_{tower}" if tower else "experts"
+        save_figure(routing_plot(rows, f"{title}, {tower} tower" if tower else title), folder / f"{name}.png")
     heading = f"Mutual information of the first choice of expert and the missing pattern, in bits: {title}"
     return f"{heading}\n\n{markdown(bits, 4)}\n\n{folder}"
 
@@ -87,17 +97,18 @@ def class_number(wanted: str | int, classes: Sequence[str]) -> int | None:
 
 def usage(
     network: Network,
-    table: Table,
+    table: AnyTable,
     modalities: Sequence[str],
     device: torch.device,
     progress: bool = False,
     *,
     samples: NDArray[np.int64] | None = None,
     batch: int = BATCH,
+    workers: int = 0,
 ) -> pd.DataFrame:
-    """How much each expert is used, every sample under every pattern; the windows are read once.
+    """How much each expert is used, every sample under every pattern; the samples are read once.
 
-    In the last block only the class token is counted: the others do not go through it.
+    In the last block only the token that becomes the feature is counted: the others do not go through it.
 
     Args:
         network: In evaluation mode, on ``device``.
@@ -107,61 +118,69 @@ def usage(
         progress: Whether to show a progress bar, on stderr.
         samples: Only these; all by default.
         batch: Samples at once.
+        workers: Loading processes.
 
     Returns:
         A row per ``layer`` (block number from 0), ``pattern``, ``modality`` (that of the stream, and ``all``) and
         ``expert`` (from 0), with ``tokens`` (how many were routed), ``gate_share`` (the expert's part of the sum of the
-        gates) and ``top1_share`` (part of the tokens whose largest gate is the expert's), both 0-1.
+        gates) and ``top1_share`` (part of the tokens whose largest gate is the expert's), both 0-1. Where a network has
+        two towers, which have their own experts, the first column is ``tower``.
 
     Raises:
         MamolError: The method has no routers.
     """
-    samples = np.arange(len(table)) if samples is None else samples
-    sums: dict[tuple[int, str, str], NDArray[np.float64]] = {}
-    starts = range(0, len(samples), batch)
-    for start in track(starts, "routing", console=Console(stderr=True), disable=not progress):
-        index = samples[start : start + batch]
-        windows = {name: torch.from_numpy(table.windows(name, index)).to(device) for name in modalities}
+    sums: dict[_Key, NDArray[np.float64]] = {}
+    batches = complete_batches(
+        network, table, device, "routing", progress, samples=samples, batch=batch, workers=workers
+    )
+    for content in batches:
         for pattern in all_patterns(len(modalities)):
-            for key, part in _pass(network, windows, pattern, modalities).items():
+            for key, part in _pass(network, content, pattern, modalities).items():
                 sums[key] = sums.get(key, 0) + part
+    towers = list(network.members)
     rows = []
-    for (layer, name, modality), (gates, first) in sorted(sums.items(), key=lambda entry: entry[0][0]):
+    for key, (gates, first) in sorted(sums.items(), key=lambda entry: (towers.index(entry[0][0]), entry[0][1])):
         shares = zip(gates / gates.sum(), first / first.sum(), strict=True)
-        rows += [
-            (layer, name, modality, expert, int(first.sum()), gate, top1) for expert, (gate, top1) in enumerate(shares)
-        ]
-    return pd.DataFrame(rows, columns=[*_KEYS, "tokens", "gate_share", "top1_share"])
+        rows += [(*key, expert, int(first.sum()), gate, top1) for expert, (gate, top1) in enumerate(shares)]
+    used = pd.DataFrame(rows, columns=[*_KEYS, "tokens", "gate_share", "top1_share"])
+    return used if len(towers) > 1 else used.drop(columns="tower")
 
 
 @torch.inference_mode()
 def _pass(
-    network: Network, windows: dict[str, Tensor], pattern: NDArray[np.bool_], modalities: Sequence[str]
-) -> dict[tuple[int, str, str], NDArray[np.float64]]:
-    """Sums of gates and of first choices, (2, K), per layer, pattern and modality."""
-    samples = len(next(iter(windows.values())))
-    device = next(iter(windows.values())).device
-    batch = {**windows, "available": torch.from_numpy(pattern).to(device).expand(samples, -1)}
-    context = network.contexts(batch)[VISUAL]
-    context.routing = {}
-    network.features(batch, {VISUAL: context})
-    if not context.routing:
+    network: Network, content: Mapping[str, Tensor], pattern: NDArray[np.bool_], modalities: Sequence[str]
+) -> dict[_Key, NDArray[np.float64]]:
+    """Sums of gates and of first choices, (2, K), per tower, layer, pattern and modality."""
+    available = torch.from_numpy(pattern).to(content["available"].device).expand_as(content["available"])
+    batch = {**content, "available": available}
+    contexts = network.contexts(batch)
+    for context in contexts.values():
+        context.routing = {}
+    network.features(batch, contexts)
+    if not any(context.routing for context in contexts.values()):
         raise MamolError(
             f"method={network.spec.method} has no routers (or dynamic_experts=False): routing shows mamol, released "
             "and the moe methods"
         )
     sums = {}
-    for layer, gates in context.routing.items():
-        first = torch.nn.functional.one_hot(gates.argmax(-1), gates.shape[-1])
-        both = torch.stack([gates.double().sum(1), first.double().sum(1)])  # (2, N, K)
-        streams = {ALL: slice(None)} | {
-            name: context.modality == i
-            for i, name in enumerate(modalities)
-            if context.modality is not None and pattern[i]
-        }
-        for name, chosen in streams.items():
-            sums[layer, pattern_name(pattern, modalities), name] = both[:, chosen].sum(1).cpu().numpy()
+    for tower, context in contexts.items():
+        present = [i for i in network.members[tower] if pattern[i]]
+        for layer, gates in (context.routing or {}).items() if present else ():
+            routed = (gates > 0).any(-1, keepdim=True)  # not so at padding
+            first = torch.nn.functional.one_hot(gates.argmax(-1), gates.shape[-1]) * routed
+            both = torch.stack([gates.double().sum(1), first.double().sum(1)])  # (2, N, K)
+            streams = {ALL: slice(None)} | {
+                modalities[i]: context.modality == i for i in present if context.modality is not None
+            }
+            for name, chosen in streams.items():
+                key = (tower, layer, pattern_name(pattern, modalities), name)
+                sums[key] = both[:, chosen].sum(1).cpu().numpy()
     return sums
+
+
+def _by_tower(used: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each tower; under the empty name where the network has but one."""
+    return {str(name): rows for name, rows in used.groupby("tower", sort=False)} if "tower" in used else {"": used}
 
 
 def information(used: pd.DataFrame) -> pd.DataFrame:
@@ -174,18 +193,23 @@ def information(used: pd.DataFrame) -> pd.DataFrame:
         used: Of ``usage``.
 
     Returns:
-        A row per ``layer`` with ``bits`` and ``within_modality``: 0 where the pattern does not matter, at most log2 of
-        the number of experts. NaN where streams are not told apart (``fusion=single_stream``).
+        A row per ``layer`` (and ``tower``, where there are two) with ``bits`` and ``within_modality``: 0 where the
+        pattern does not matter, at most log2 of the number of experts. NaN where streams are not told apart
+        (``fusion=single_stream``).
     """
     rows = []
-    for layer, of_layer in used.groupby("layer"):
-        bits = {
-            modality: mutual_information(part.pivot(index="pattern", columns="expert", values="top1_share").to_numpy())
-            for modality, part in of_layer.groupby("modality")
-        }
-        together = bits.pop(ALL)
-        rows.append((layer, together, np.mean(list(bits.values())) if bits else np.nan))
-    return pd.DataFrame(rows, columns=["layer", "bits", "within_modality"])
+    for tower, of_tower in _by_tower(used).items():
+        for layer, of_layer in of_tower.groupby("layer"):
+            bits = {
+                modality: mutual_information(
+                    part.pivot(index="pattern", columns="expert", values="top1_share").to_numpy()
+                )
+                for modality, part in of_layer.groupby("modality")
+            }
+            together = bits.pop(ALL)
+            rows.append((tower, layer, together, np.mean(list(bits.values())) if bits else np.nan))
+    found = pd.DataFrame(rows, columns=["tower", "layer", "bits", "within_modality"])
+    return found if "tower" in used else found.drop(columns="tower")
 
 
 def mutual_information(shares: NDArray[np.float64]) -> float:

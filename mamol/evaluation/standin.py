@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from mamol.data.missing import Mask
-from mamol.data.tables import Table, open_tables
+from mamol.data.tables import Table, scene_tables
 from mamol.errors import MamolError
-from mamol.evaluation.grid import SCORES, score
+from mamol.evaluation.grid import score
 from mamol.evaluation.patterns import evaluate_patterns
 from mamol.evaluation.predict import device_of
 from mamol.evaluation.standin_page import page
@@ -84,7 +84,7 @@ class Run:
             "dataset": self.dataset,
             "method": self.settings.method,
             "seed": self.settings.seed,
-            "tests": {name: {key: result[key] for key in SCORES} for name, result in tests.items()},
+            "tests": {name: {key: result[key] for key in trained.task.scores} for name, result in tests.items()},
             "trainable": sum(p.numel() for p in network.parameters() if p.requires_grad),
             "seconds": round(time.perf_counter() - start, 1),
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
@@ -150,7 +150,7 @@ def _tables(settings: Settings) -> dict[str, dict[str, Table]]:
     unknown = [name for name in settings.methods if name not in METHODS]
     if unknown:
         raise MamolError(f"methods={','.join(settings.methods)}: unknown {', '.join(unknown)}; {', '.join(METHODS)}")
-    tables = {name: open_tables(Path(settings.data_root) / name) for name in settings.datasets}
+    tables = {name: scene_tables(Path(settings.data_root) / name) for name in settings.datasets}
     for name, found in tables.items():
         if len(settings.modalities or found["test"].info.modalities) < 2:
             raise MamolError(f"datasets={name} has one modality; standin needs at least 2")

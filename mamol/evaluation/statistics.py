@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pandas.api.types import is_integer_dtype
 from scipy.stats import binomtest
 
 from mamol.errors import MamolError
-from mamol.evaluation.predictions import read_predictions
+from mamol.evaluation.predictions import KEYS, read_predictions
 
 LEVEL = 0.05  # a difference that chance gives more often than this is noise
 RESAMPLES = 10_000
@@ -114,10 +115,17 @@ def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> Comparison:
         The comparison.
 
     Raises:
-        MamolError: A file cannot be read, or they are of other test pixels or other missing modalities.
+        MamolError: A file cannot be read, its samples have any number of classes, or they are of other test samples or
+            other missing modalities.
     """
     first, second = read_predictions(a), read_predictions(b)
-    here = ["index", "row", "col", "label"]
+    for name, kept in ((a, first), (b, second)):
+        if not is_integer_dtype(kept["label"]):
+            raise MamolError(
+                f"{name}: its samples have any number of classes, and only predictions with one class per sample are "
+                "compared sample by sample; compare the F1 of several seeds"
+            )
+    here = ["index", *first.attrs.get("keys", KEYS), "label"]
     if first.attrs["fingerprint"] != second.attrs["fingerprint"] or not first[here].equals(second[here]):
         raise MamolError(
             f"{a} and {b} are of other test pixels ({first.attrs['dataset']}, {len(first)} samples; "

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 
-from mamol.data.datamodules import RemoteSensingData
-from mamol.data.tables import Table
+from mamol.data.datamodules import MultimodalData
+from mamol.data.tableinfo import TableInfo
+from mamol.data.tables import AnyTable
 from mamol.errors import MamolError
 from mamol.evaluation.predict import device_of, restore
 from mamol.evaluation.results import marked
+from mamol.evaluation.tasks import TASKS, Task
 from mamol.models.network import Network
 from mamol.settings import Settings
 from mamol.training.checkpoints import (
@@ -42,11 +44,16 @@ class Trained:
     settings: Settings
     checkpoint: Path
     network: Network
-    data: RemoteSensingData
+    data: MultimodalData
     device: torch.device
 
     @property
-    def table(self) -> Table:
+    def task(self) -> Task:
+        """What the labels are."""
+        return TASKS[self.table.info.task]
+
+    @property
+    def table(self) -> AnyTable:
         """The test table."""
         return self.data.tables["test"]
 
@@ -94,10 +101,16 @@ def open_trained(settings: Settings, command: str) -> Trained:
         raise MamolError(f"{command} needs load_path=<checkpoint or run folder> and data_root=<tables>")
     checkpoint = checkpoint_file(settings.load_path)
     info, state = read_checkpoint(checkpoint)
-    data = RemoteSensingData(replace(settings, modalities=tuple(info.network.modalities)))
+    data = MultimodalData(replace(settings, modalities=tuple(info.network.modalities)))
     table = data.info
     bands = {name: table.modalities[name] for name in data.modalities}
-    here = replace(info.network, modalities=bands, classes=list(table.classes), patch_size=table.patch_size)
+    here = replace(
+        info.network,
+        modalities=bands,
+        classes=list(table.classes),
+        patch_size=table.patch_size if isinstance(table, TableInfo) else info.network.patch_size,
+        inputs={name: kind for name, kind in table.inputs.items() if name in bands},
+    )
     check_same_network(info.network, here, checkpoint)
     warn_of_other_pixels(info, data_identity(table, data.tables["train"].fingerprint), settings)
     network = restore(info, settings)

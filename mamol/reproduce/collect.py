@@ -11,16 +11,14 @@ from mamol.evaluation.statistics import compare, mean_std
 from mamol.reproduce.plan import Cell, Plan
 from mamol.reproduce.standin import differences
 
-SCORES = ("OA", "AA", "kappa")
-
 
 def collect(plan: Plan) -> pd.DataFrame:
     """One row per run, in the order of the table; scores are NaN where a run is not finished.
 
     Returns:
         ``condition`` (numbers scene, protocol and row of the table), ``dataset``, ``protocol``, the row's labels,
-        ``method``, ``seed``, ``OA``, ``AA``, ``kappa`` (percent, ×100), ``identical_percent`` and
-        ``shared_window_percent`` (overlap of test with training), ``stand_in``, ``run`` (folder, None if unfinished).
+        ``method``, ``seed``, the table's scores, ``identical_percent`` and ``shared_window_percent`` (overlap of test
+        with training, None for images and texts), ``stand_in``, ``run`` (folder, None if unfinished).
     """
     conditions: dict[tuple[object, ...], int] = {}
     rows = []
@@ -47,9 +45,9 @@ def _run(plan: Plan, cell: Cell) -> dict[str, Any]:
         **cell.row.labels,
         "method": cell.method,
         "seed": cell.seed,
-        **{name: np.nan if scores.get(name) is None else scores[name] for name in SCORES},
-        "identical_percent": info.overlap["identical_percent"],
-        "shared_window_percent": info.overlap["shared_window_percent"],
+        **{name: np.nan if scores.get(name) is None else scores[name] for name in plan.table.scores},
+        "identical_percent": info.overlap.get("identical_percent"),
+        "shared_window_percent": info.overlap.get("shared_window_percent"),
         "stand_in": differences(plan, cell.source),
         "run": str(cell.job.folder) if cell.job.trained else None,
     }
@@ -70,21 +68,26 @@ def summarise(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per ``condition`` and ``method``, with ``dataset``, ``protocol`` and labels; ``runs`` (how many are
         finished), scores and ``<score>_std`` (NaN for a single run); ``p_best``, the median over seeds of McNemar's
-        exact p-value against the best method of the condition; ``reported_OA``, ``reported_kappa``, ``misprint`` (in
-        the paper), ``difference_OA`` and ``difference_kappa`` (own less reported, percentage points); ``stand_in``.
+        exact p-value against the best method of the condition, where samples have one class; ``reported_<score>``,
+        ``misprint`` (in the paper), ``difference_<score>`` (own less reported, percentage points); ``stand_in``.
     """
+    scores = plan.table.scores
     rows = []
     for _, group in runs.groupby(["condition", "method"], sort=False):
-        done = group.dropna(subset="OA")
+        done = group.dropna(subset=scores[0])
         row = group.iloc[0][["condition", "dataset", "protocol", *labels_of(plan), "method"]].to_dict()
         row["runs"] = len(done)
-        for name in SCORES:
+        for name in scores:
             mean, std = mean_std(done[name].tolist()) if len(done) else (None, None)
             row |= {name: mean, f"{name}_std": std}
         rows.append({**row, "stand_in": group["stand_in"].iloc[0]})
-    numbers = [f"{name}{end}" for name in SCORES for end in ("", "_std")]
+    numbers = [f"{name}{end}" for name in scores for end in ("", "_std")]
     table = pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
-    return _beside_the_paper(plan.name, _against_the_best(table, runs))
+    if scores[0] == "OA":
+        table = _against_the_best(table, runs)
+    else:
+        table["p_best"] = np.nan
+    return _beside_the_paper(plan, table)
 
 
 def _against_the_best(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -104,17 +107,18 @@ def _against_the_best(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return table.assign(p_best=p_best)
 
 
-def _beside_the_paper(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Adds what the paper reports for the same condition of the scene, or of the one that it stands in for."""
-    paper = reported(name)
-    known = [column for column in paper if column not in ("OA", "kappa", "misprint")]
+def _beside_the_paper(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
+    """Adds what the paper reports for the same condition of the data, or of those that they stand in for."""
+    paper = reported(plan.name)
+    scores = [column for column in paper if column in plan.table.scores]
+    known = [column for column in paper if column not in (*scores, "misprint")]
     if set(known) <= set(table.columns):
         only = paper["dataset"].iloc[0] if paper["dataset"].nunique() == 1 else ""
-        paper = paper.rename(columns={"dataset": "scene", "OA": "reported_OA", "kappa": "reported_kappa"})
+        paper = paper.rename(columns={"dataset": "scene", **{score: f"reported_{score}" for score in scores}})
         table = table.assign(scene=table["dataset"].map(lambda dataset: only or counterpart(dataset)))
         on = ["scene", *(column for column in known if column != "dataset")]
         table = table.merge(paper, "left", on=on).drop(columns="scene")
-    for score in ("OA", "kappa"):
+    for score in scores:
         numbers = table.pop(f"reported_{score}").astype(float) if f"reported_{score}" in table else np.nan
         table[f"reported_{score}"] = numbers
         table[f"difference_{score}"] = table[score] - numbers

@@ -6,9 +6,9 @@ from functools import cache
 from math import inf
 
 import torch
-from torch.nn import functional
 
 from mamol.data.tables import open_tables
+from mamol.evaluation.tasks import TASKS
 from mamol.launch.job import Job
 from mamol.settings import Settings
 from mamol.training.experiment import Experiment
@@ -42,6 +42,7 @@ def estimate(jobs: Sequence[Job], at_once: int) -> str:
 def timed_step(settings: Settings) -> tuple[float, int]:
     """Seconds of a training step, the second one of two, and its samples."""
     experiment = Experiment(settings)
+    task = TASKS[experiment.data.info.task]
     device = torch.device("cuda" if experiment.accelerator == "gpu" else "cpu")
     network = experiment.network.to(device).train()
     optimizer = optimiser(network, settings.optim_type, settings.learning_rate, settings.weight_decay)
@@ -51,7 +52,7 @@ def timed_step(settings: Settings) -> tuple[float, int]:
         start = time.perf_counter()
         optimizer.zero_grad()
         logits, auxiliary = network(batch)
-        loss = functional.cross_entropy(logits, batch["label"])
+        loss = task.loss(logits, batch["label"])
         (loss if auxiliary is None else loss + auxiliary).backward()
         optimizer.step()
         if device.type == "cuda":

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mamol.data.tableinfo import TableInfo
-from mamol.data.tables import Table, open_tables
+from mamol.data.tables import AnyInfo, AnyTable, open_tables
 from mamol.errors import MamolError
 from mamol.evaluation.reported import counterpart
 from mamol.files import sha256_of
@@ -25,6 +24,8 @@ NOT_OF_THE_RESULT = frozenset((
     "reproduce", "datasets", "methods", "rates", "protocols", "seeds", "dry_run", "launcher", "jobs", "slurm",
 ))
 # fmt: on
+OF_THE_FILES = ("layout", "output", "split")
+"""What tables say of themselves and not of their content."""
 FRESH = {
     "availability": None,
     "test_ratio": None,
@@ -52,7 +53,7 @@ class Source:
 
     dataset: str
     root: Path
-    info: TableInfo
+    info: AnyInfo
     modalities: tuple[str, ...]
     fingerprint: str
 
@@ -170,11 +171,9 @@ def _source(settings: Settings, table: PaperTable, dataset: str, protocol: str, 
     return Source(dataset, folder.resolve(), info, modalities, fingerprint_of(tables))
 
 
-def fingerprint_of(tables: Mapping[str, Table]) -> str:
+def fingerprint_of(tables: Mapping[str, AnyTable]) -> str:
     """sha256 over the samples of all splits and what the tables say of their content; the layout is left out."""
-    content = asdict(tables["train"].info)
-    for key in ("layout", "output", "split"):
-        del content[key]
+    content = {key: value for key, value in asdict(tables["train"].info).items() if key not in OF_THE_FILES}
     return _sha256({"info": content, "splits": {name: table.fingerprint for name, table in tables.items()}})
 
 

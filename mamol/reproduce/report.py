@@ -63,13 +63,12 @@ def display(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
     shown = shown.where(shown.notna(), "-")
     marks = (table["p_best"] > LEVEL).map({True: f" {NOISE}", False: ""})
     stars = (table["misprint"] != "").map({True: MISPRINT, False: ""})
-    for score in ("OA", "kappa"):
+    for score in plan.table.scores:
         spread = table[f"{score}_std"].map(lambda value: "" if pd.isna(value) else f" ± {value:.2f}")
-        shown[score] = _number(table[score]) + spread + (marks if score == "OA" else "")
-        if table[f"reported_{score}"].notna().any():
+        shown[score] = _number(table[score]) + spread + (marks if score == plan.table.scores[0] else "")
+        if f"reported_{score}" in table and table[f"reported_{score}"].notna().any():
             shown[f"{score} in paper"] = _number(table[f"reported_{score}"]) + stars
             shown[f"{score} difference"] = _number(table[f"difference_{score}"], "+.2f")
-    shown["AA"] = _number(table["AA"])
     return shown
 
 
@@ -87,9 +86,11 @@ def _remarks(plan: Plan, table: pd.DataFrame) -> list[str]:
             f"**Stand-in**: {reasons}. Such numbers neither confirm nor refute the paper's, which are for {scenes}."
         )
     remarks.append(
-        "OA and AA in percent, kappa ×100: mean ± standard deviation over the runs (seeds of weights, order and "
+        f"{plan.table.units}: mean ± standard deviation over the runs (seeds of weights, order and "
         "missing patterns; the split is one). Difference: own less paper, in points; the paper gives no spread."
     )
+    if plan.table.note:
+        remarks.append(plan.table.note)
     if (table["p_best"] > LEVEL).any():
         remarks.append(
             f"{NOISE} the margin to the best method of the same row is noise (McNemar's exact test on the same test "

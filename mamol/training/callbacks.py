@@ -14,16 +14,17 @@ from mamol.training.module import Classifier
 
 
 class KeepBest(Callback):
-    """Keeps ``best-….safetensors`` with the highest validation OA; of equals the first.
+    """Keeps ``best-….safetensors`` with the highest validation score; of equals the first.
 
     Attributes:
         path: The best checkpoint so far.
     """
 
-    def __init__(self, folder: Path, data: Mapping[str, Any]) -> None:
-        """Writes to ``folder``; ``data`` says which training pixels the network sees."""
+    def __init__(self, folder: Path, data: Mapping[str, Any], key: str) -> None:
+        """Writes to ``folder``; ``data`` says which training samples the network sees, ``key`` names the score."""
         self.folder = folder
         self.data = dict(data)
+        self.key = key
         self.path: Path | None = None
         self.score = float("-inf")
 
@@ -38,7 +39,7 @@ class KeepBest(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replaces the best checkpoint by a better one."""
-        score = trainer.callback_metrics.get("val/OA")
+        score = trainer.callback_metrics.get(f"val/{self.key}")
         if score is not None and float(score) > self.score:
             self._keep(trainer, pl_module, float(score))
 
@@ -49,7 +50,7 @@ class KeepBest(Callback):
 
     def _keep(self, trainer: pl.Trainer, module: pl.LightningModule, score: float | None) -> None:
         before = self.path
-        shown = "" if score is None else f"-OA={score:.2f}"
+        shown = "" if score is None else f"-{self.key}={score:.2f}"
         self.path = self.folder / f"best-epoch={trainer.current_epoch}{shown}.safetensors"
         self.score = self.score if score is None else score
         if trainer.is_global_zero and isinstance(module, Classifier):

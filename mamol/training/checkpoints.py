@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mamol import __version__
-from mamol.data.tables import TableInfo
+from mamol.data.tables import AnyInfo
 from mamol.errors import MamolError
 from mamol.files import replacing
 from mamol.models.network import Network, NetworkSpec
@@ -38,7 +38,7 @@ class CheckpointInfo:
         backbone_origin: Where they came from.
         data: Dataset, protocol and fingerprint of the training table.
         epoch: Epochs done.
-        score: Validation OA in percent, None without a validation table.
+        score: On the validation table, in percent; None without one.
         format: Of the checkpoint.
         version: Of the program.
     """
@@ -77,8 +77,8 @@ def describe(network: Network, data: Mapping[str, Any], epoch: int, score: float
     return CheckpointInfo(network.spec, network.fingerprint, network.origin, dict(data), epoch, score)
 
 
-def data_identity(info: TableInfo, fingerprint: str) -> dict[str, Any]:
-    """Which training pixels a checkpoint has seen."""
+def data_identity(info: AnyInfo, fingerprint: str) -> dict[str, Any]:
+    """Which training samples a checkpoint has seen."""
     return {"dataset": info.dataset, "protocol": info.protocol, "seed": info.seed, "fingerprint": fingerprint}
 
 

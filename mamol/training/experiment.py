@@ -13,7 +13,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from mamol import __version__, parameters
 from mamol.building import assemble, grid_of, network_spec
-from mamol.data.datamodules import RemoteSensingData
+from mamol.data.datamodules import MultimodalData
+from mamol.data.tableinfo import TableInfo
 from mamol.errors import MamolError
 from mamol.evaluation.metrics import as_text
 from mamol.evaluation.results import write_results
@@ -42,7 +43,7 @@ class Experiment:
         """
         self.settings = settings
         self.devices, self.accelerator = _devices(settings)
-        self.data = RemoteSensingData(settings)
+        self.data = MultimodalData(settings)
         self.accumulate = 1 if settings.test_only else _accumulation(settings, self.devices)
         self.network = build_network(settings, self.data)
         self.identity = data_identity(self.data.info, self.data.tables["train"].fingerprint)
@@ -64,8 +65,8 @@ class Experiment:
         if is_rank_zero():
             write_json(folder / "config.json", {**asdict(self.settings), "mamol_version": __version__})
         logger.info("%s", self._missing_as_text())
-        module = Classifier(self.network, self.settings, len(self.data.tables["test"]))
-        best = KeepBest(folder / "checkpoints", self.identity)
+        module = Classifier(self.network, self.settings, self.data)
+        best = KeepBest(folder / "checkpoints", self.identity, module.task.selection)
         trainer = self._trainer(folder, [] if self.settings.test_only else [best])
         seconds = {}
         if not self.settings.test_only:
@@ -111,7 +112,6 @@ class Experiment:
         training = not s.test_only
         extra = [KeepLast(folder / "checkpoints", self.identity), History(folder / "history.csv")] if training else []
         bar = [TQDMProgressBar(refresh_rate=5)] if s.progress_bar else []
-        epochs = s.val_check_interval
         return pl.Trainer(
             accelerator=self.accelerator,
             devices=self.devices,
@@ -122,8 +122,8 @@ class Experiment:
             max_steps=s.max_steps or -1,
             accumulate_grad_batches=self.accumulate,
             gradient_clip_val=s.gradient_clip or None,
-            val_check_interval=epochs if epochs <= 1 else None,
-            check_val_every_n_epoch=max(1, int(epochs)),
+            val_check_interval=self.batches_between_validations(),
+            check_val_every_n_epoch=max(1, int(s.val_check_interval)),
             limit_train_batches=s.limit_batches,
             limit_val_batches=s.limit_batches if len(self.data.tables["val"]) else 0,
             limit_test_batches=s.limit_batches,
@@ -138,8 +138,17 @@ class Experiment:
             default_root_dir=folder,
         )
 
+    def batches_between_validations(self) -> int | None:
+        """Of one process, where a share of an epoch is asked for: at least those of one optimiser step."""
+        s = self.settings
+        if s.val_check_interval >= 1:
+            return None
+        mine = -(-len(self.data.tables["train"]) // (self.devices * s.num_nodes))
+        batches = min(-(-mine // s.per_gpu_batchsize), s.limit_batches or mine)
+        return min(max(self.accumulate, int(batches * s.val_check_interval)), batches)
 
-def build_network(settings: Settings, data: RemoteSensingData) -> Network:
+
+def build_network(settings: Settings, data: MultimodalData) -> Network:
     """The network of the settings for the modalities and classes of the data, normalisation set.
 
     Raises:
@@ -149,7 +158,7 @@ def build_network(settings: Settings, data: RemoteSensingData) -> Network:
     bands = {name: info.modalities[name] for name in data.modalities}
     spec = network_spec(settings, bands, info.classes, grid_of(settings, info), info.inputs)
     network = assemble(spec, settings.clip_weights, settings.seed)
-    if settings.normalise and not spec.inputs:
+    if settings.normalise and isinstance(info, TableInfo):
         network.normalise(info.mean, info.std)
     return network
 

@@ -1,16 +1,18 @@
 """The Lightning module: loss, scores, optimiser; its state is the trainable part only."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from mamol.evaluation.metrics import PatternConfusion, report
+from mamol.data.datamodules import MultimodalData
 from mamol.evaluation.predictions import KeptPredictions
+from mamol.evaluation.tasks import TASKS
 from mamol.models.network import Network
 from mamol.settings import Settings
 from mamol.training.optim import linear_schedule, optimiser
@@ -23,37 +25,37 @@ class Classifier(pl.LightningModule):
 
     Attributes:
         network: The network.
-        result: Scores of the last test, as ``mamol.evaluation.metrics.report`` gives them.
-        counts: Confusion matrices of the last test, (2^M, K, K).
+        task: What the labels are.
+        result: Scores of the last test, as ``mamol.evaluation.tasks.Task.report`` gives them.
         predictions: Samples of the last test, (n,), and their class probabilities, (n, K).
     """
 
-    def __init__(self, network: Network, settings: Settings, test_samples: int) -> None:
+    def __init__(self, network: Network, settings: Settings, data: MultimodalData) -> None:
         """Takes the network as it is.
 
         Args:
             network: The network.
             settings: Those of the run.
-            test_samples: Size of the test table, whose predictions are kept.
+            data: The tables; predictions of ``val`` and ``test`` are kept.
         """
         super().__init__()
         self.network = network
         self.settings = settings
-        spec = network.spec
-        self.confusion = PatternConfusion(len(spec.modalities), len(spec.classes))
-        self.kept = KeptPredictions(test_samples, len(spec.classes))
+        self.data = data
+        self.task = TASKS[data.info.task]
+        classes = len(data.info.classes)
+        self.kept = nn.ModuleDict({s: KeptPredictions(len(data.tables[s]), classes) for s in ("val", "test")})
         self.result: dict[str, Any] = {}
-        self.counts: Tensor | None = None
-        self.predictions: tuple[Tensor, Tensor] | None = None
+        self.predictions: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
 
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch, so that a continued run draws what an uninterrupted one draws."""
         torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy plus the method's auxiliary loss."""
+        """The task's loss plus the method's auxiliary loss."""
         logits, auxiliary = self.network(batch)
-        loss = functional.cross_entropy(logits, batch["label"])
+        loss = self.task.loss(logits, batch["label"])
         size = len(batch["label"])
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         if auxiliary is None:
@@ -62,35 +64,35 @@ class Classifier(pl.LightningModule):
         return loss + auxiliary
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets earlier counts."""
-        self.confusion.reset()
+        """Forgets earlier predictions."""
+        self._kept("val").reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Counts a batch of the validation table."""
-        logits = self._count(batch)
-        loss = functional.cross_entropy(logits, batch["label"])
-        self.log("val/loss", loss, on_epoch=True, batch_size=len(logits), sync_dist=True)
+        """Keeps the predictions of a batch of the validation table."""
+        logits = self._predict("val", batch)
+        self.log(
+            "val/loss", self.task.loss(logits, batch["label"]), on_epoch=True, batch_size=len(logits), sync_dist=True
+        )
 
     def on_validation_epoch_end(self) -> None:
-        """Logs OA, AA and kappa over all ranks."""
-        result = self._report()
-        for name in ("OA", "AA", "kappa"):
+        """Logs the scores over all ranks."""
+        result = self._report("val", *self._of_all_ranks("val"))
+        for name in self.task.scores:
             if result[name] is not None:
-                self.log(f"val/{name}", result[name], prog_bar=name == "OA", rank_zero_only=False)
+                self.log(f"val/{name}", result[name], prog_bar=name == self.task.selection, rank_zero_only=False)
 
     def on_test_epoch_start(self) -> None:
-        """Forgets earlier counts and predictions."""
-        self.confusion.reset()
-        self.kept.reset()
+        """Forgets earlier predictions."""
+        self._kept("test").reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Counts a batch of the test table and keeps its predictions."""
-        self.kept.update(batch["index"], self._count(batch).float().softmax(1))
+        """Keeps the predictions of a batch of the test table."""
+        self._predict("test", batch)
 
     def on_test_epoch_end(self) -> None:
         """Keeps scores and predictions of all ranks."""
-        self.result = self._report()
-        self.predictions = self.kept.compute()
+        self.predictions = self._of_all_ranks("test")
+        self.result = self._report("test", *self.predictions)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The settings' optimiser with linear warm-up and decay, advanced every step."""
@@ -107,13 +109,22 @@ class Classifier(pl.LightningModule):
         """Loads the trainable part; names and shapes must be the same."""
         self.network.load_trainable_state(state_dict)
 
-    def _count(self, batch: Batch) -> Tensor:
+    def _kept(self, split: str) -> KeptPredictions:
+        return cast(KeptPredictions, self.kept[split])
+
+    def _predict(self, split: str, batch: Batch) -> Tensor:
         logits, _ = self.network(batch)
-        # Not of the logits: where rounding makes a tie, the scores and the kept predictions agree.
-        self.confusion.update(logits.float().softmax(1).argmax(1), batch["label"], batch["available"])
+        self._kept(split).update(batch["index"], self.task.probabilities(logits))
         return logits
 
-    def _report(self) -> dict[str, Any]:
-        self.counts = self.confusion.compute().cpu()
-        spec = self.network.spec
-        return report(self.counts.numpy(), list(spec.modalities), spec.classes)
+    def _of_all_ranks(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        index, probabilities = self._kept(split).compute()
+        return index.cpu().numpy(), probabilities.cpu().numpy()
+
+    def _report(self, split: str, index: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, Any]:
+        data, table = self.data, self.data.tables[split]
+        group = None if table.group is None else table.group[index]
+        available = data.masks[split].first[index]
+        return self.task.report(
+            probabilities, table.label[index], available, data.modalities, table.info.classes, group
+        )

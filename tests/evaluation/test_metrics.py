@@ -1,31 +1,32 @@
 """Scores against torchmetrics, per pattern, and on empty or degenerate tests."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_cohen_kappa, multiclass_recall
 
-from mamol.evaluation.metrics import PatternConfusion, as_text, report, scores
+from mamol.evaluation.metrics import as_text, confusion, recall, scores
+from mamol.evaluation.tasks import TASKS
 
 CLASSES = ["a", "b", "c", "d"]
 
 
-def counted(seed: int = 0, n: int = 500) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def reported(seed: int = 0, n: int = 500) -> tuple[dict[str, Any], torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     label = torch.randint(0, 4, (n,), generator=generator)
     guess = torch.randint(0, 4, (n,), generator=generator)
     prediction = torch.where(torch.rand(n, generator=generator) < 0.6, label, guess)
     available = torch.rand(n, 2, generator=generator) < 0.7
     available[~available.any(1), 0] = True
-    metric = PatternConfusion(2, 4)
-    for part in torch.arange(n).split(64):
-        metric.update(prediction[part], label[part], available[part])
-    return metric.compute(), prediction, label, available
+    probabilities = torch.nn.functional.one_hot(prediction, 4).float()
+    samples = (probabilities.numpy(), label.numpy(), available.numpy())
+    return TASKS["classes"].report(*samples, ["hsi", "lidar"], CLASSES), prediction, label, available
 
 
 def test_scores_equal_torchmetrics() -> None:
-    counts, prediction, label, _ = counted()
-    result = report(counts.numpy(), ["hsi", "lidar"], CLASSES)
+    result, prediction, label, _ = reported()
     assert result["n"] == 500
     assert result["OA"] == pytest.approx(100 * multiclass_accuracy(prediction, label, 4, "micro").item(), abs=1e-4)
     assert result["AA"] == pytest.approx(100 * multiclass_accuracy(prediction, label, 4, "macro").item(), abs=1e-4)
@@ -35,8 +36,8 @@ def test_scores_equal_torchmetrics() -> None:
 
 
 def test_patterns_are_told_apart() -> None:
-    counts, prediction, label, available = counted(1)
-    result = report(counts.numpy(), ["hsi", "lidar"], CLASSES)["per_pattern"]
+    whole, prediction, label, available = reported(1)
+    result = whole["per_pattern"]
     assert list(result) == ["hsi+lidar", "hsi", "lidar"]
     for name, present in {"hsi+lidar": (True, True), "hsi": (True, False), "lidar": (False, True)}.items():
         mine = (available == torch.tensor(present)).all(1)
@@ -45,10 +46,10 @@ def test_patterns_are_told_apart() -> None:
 
 
 def test_classes_that_do_not_occur_are_left_out_of_aa() -> None:
-    matrix = np.array([[3, 1], [0, 0]])
+    matrix = confusion(np.array([0, 1, 0, 0]), np.zeros(4, int), 2)
+    assert matrix.tolist() == [[3, 1], [0, 0]]
     assert scores(matrix)["AA"] == pytest.approx(75)
-    result = report(np.stack([np.zeros((2, 2), int), matrix]), ["hsi"], ["a", "b"])
-    assert result["per_class"] == {"a": 75.0, "b": None}
+    assert recall(matrix) == [75.0, None]
 
 
 def test_nothing_and_a_single_class_have_no_kappa() -> None:
@@ -57,7 +58,7 @@ def test_nothing_and_a_single_class_have_no_kappa() -> None:
 
 
 def test_text_has_a_line_per_pattern() -> None:
-    result = report(counted()[0].numpy(), ["hsi", "lidar"], CLASSES)
+    result = reported()[0]
     lines = as_text(result).splitlines()
     assert lines[0].split() == ["present", "samples", "OA", "%", "AA", "%", "kappa"]
     assert [line.split()[0] for line in lines[1:]] == ["all", "hsi+lidar", "hsi", "lidar"]

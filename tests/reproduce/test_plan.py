@@ -133,8 +133,8 @@ def test_modalities_are_the_papers_where_a_scene_has_them() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "reproduce needs the name of a table: python run.py reproduce with table1, table3"),
-        ({"reproduce": "table2"}, "reproduce='table2' must be one of"),
+        ({}, "reproduce needs the name of a table: python run.py reproduce with table1, table2, table3"),
+        ({"reproduce": "table9"}, "reproduce='table9' must be one of"),
         ({"reproduce": "table1", "methods": "mamol,vit"}, "methods=mamol,vit: unknown vit; known: mamol, baseline"),
         ({"reproduce": "table1", "datasets": "trento"}, "make_arrow.py --dataset trento --root RAW --out .*trento"),
         ({"reproduce": "table1", "protocols": "official"}, "synthetic_official --protocol official"),

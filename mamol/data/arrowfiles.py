@@ -1,0 +1,66 @@
+"""The Arrow files of make_arrow.py, whatever is in them: mapping one, and what its metadata has to be."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mamol.errors import MamolError
+
+FORMAT_VERSION = 1
+METADATA_KEY = b"mamol"
+REBUILD = "build it again with make_arrow.py"
+
+
+def map_file(path: Path) -> tuple[bytes, pa.Table]:
+    """The metadata (JSON) and the memory-mapped content of a file.
+
+    Raises:
+        MamolError: If it is missing, truncated or not of make_arrow.py.
+    """
+    if not path.is_file():
+        raise MamolError(f"{path}: no such table; build it with make_arrow.py")
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise MamolError(f"{path}: truncated or not an Arrow file ({error}); {REBUILD}") from error
+    metadata = table.schema.metadata or {}
+    if METADATA_KEY not in metadata:
+        raise MamolError(f"{path}: an Arrow file, but not a table of make_arrow.py; give its output folder")
+    return metadata[METADATA_KEY], table
+
+
+def parsed(text: str | bytes, path: Path, keys: Collection[str] | None = None) -> dict[str, Any]:
+    """The metadata of a file.
+
+    Args:
+        text: JSON.
+        path: The file, for messages.
+        keys: Which keys it has to have; None: any.
+
+    Raises:
+        MamolError: If it is damaged, of another version of the format, or has other keys.
+    """
+    try:
+        content = json.loads(text)
+        version = content["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise MamolError(f"{path}: its metadata is damaged ({error!r}); {REBUILD}") from error
+    if version != FORMAT_VERSION:
+        raise MamolError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}; {REBUILD}")
+    if keys is not None and set(content) != set(keys):
+        differing = ", ".join(sorted(set(content) ^ set(keys)))
+        raise MamolError(f"{path}: its metadata lacks or adds {differing}; {REBUILD}")
+    return content
+
+
+def check_columns(path: Path, table: pa.Table, schema: pa.Schema) -> None:
+    """Refuses a file whose columns are not those that its metadata names.
+
+    Raises:
+        MamolError: If names or types differ.
+    """
+    if not table.schema.equals(schema):
+        raise MamolError(f"{path}: its columns are not those its metadata names; {REBUILD}")
