@@ -101,7 +101,7 @@ def training_curves(history: pd.DataFrame, score: str = "OA") -> Figure:
     curves = {name: means[name].dropna() for name in ("train/loss", "val/loss", f"val/{score}", "lr") if name in means}
     curves = {name: curve for name, curve in curves.items() if len(curve)}
     panels = [
-        ("cross-entropy loss", [entry for entry in _LOSSES if entry[0] in curves]),
+        ("loss", [entry for entry in _LOSSES if entry[0] in curves]),
         (f"validation {score} (%)", [(f"val/{score}", "", "C2")] if f"val/{score}" in curves else []),
         ("learning rate", [("lr", "", "C3")] if "lr" in curves else []),
     ]
@@ -113,6 +113,7 @@ def training_curves(history: pd.DataFrame, score: str = "OA") -> Figure:
         axes = figure.add_subplot(1, len(panels), index, xlabel="epoch", ylabel=label)
         for name, legend, colour in lines:
             axes.plot(curves[name].index, curves[name], label=legend, color=colour, marker=".", markersize=4)
+        axes.set_xlim(means.index.min() - 0.5, means.index.max() + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if label.endswith("loss"):

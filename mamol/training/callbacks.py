@@ -83,6 +83,11 @@ class History(Callback):
     def __init__(self, path: Path) -> None:
         """Writes to ``path``; rows of an interrupted run stay."""
         self.path = path
+        self.validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes that the epoch has a validation; Lightning's metrics stay until the next one."""
+        self.validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the epoch's row."""
@@ -93,7 +98,9 @@ class History(Callback):
             "step": trainer.global_step,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
-        row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row |= {name: value for name, value in metrics.items() if self.validated or not name.startswith("val/")}
+        self.validated = False
         earlier = pd.read_csv(self.path) if self.path.exists() else pd.DataFrame(columns=["epoch"])
         earlier = earlier[earlier["epoch"] < trainer.current_epoch]
         table = pd.concat([earlier, pd.DataFrame([row])]) if len(earlier) else pd.DataFrame([row])

@@ -72,7 +72,7 @@ def test_training_curves_averages_the_rows_of_an_epoch_and_skips_empty_cells() -
         }
     )
     figure = plots.training_curves(history)
-    assert [axes.get_ylabel() for axes in figure.axes] == ["cross-entropy loss", "validation OA (%)", "learning rate"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "validation OA (%)", "learning rate"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
     train, val = figure.axes[0].lines
     np.testing.assert_allclose(train.get_xydata(), [[0, 1.5], [1, 0.5]])
@@ -83,7 +83,7 @@ def test_training_curves_averages_the_rows_of_an_epoch_and_skips_empty_cells() -
     ("history", "panels"),
     [
         (pd.DataFrame({"epoch": [0, 1], "val/OA": [50.0, 60.0], "lr": [np.nan, np.nan]}), ["validation OA (%)"]),
-        (pd.DataFrame({"train/loss": [1.0, 0.5]}), ["cross-entropy loss"]),
+        (pd.DataFrame({"train/loss": [1.0, 0.5]}), ["loss"]),
         (pd.DataFrame(), []),
     ],
 )
