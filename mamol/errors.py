@@ -8,3 +8,7 @@ class MamolError(ValueError):
     The command lines print it as ``error: <message>`` and exit with status 1; anything else is a bug and
     keeps its traceback.
     """
+
+    def __init__(self, message: str) -> None:
+        """Takes the message; torch hands over that of a loading process within its traceback."""
+        super().__init__(message.rpartition(f"\n{__name__}.{type(self).__name__}: ")[2].rstrip())

@@ -1,5 +1,6 @@
 """Batches of images and texts: those of open_clip, on any number of workers."""
 
+import contextlib
 import io
 import pickle
 from collections.abc import Callable
@@ -10,6 +11,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -97,6 +100,17 @@ def test_whatever_is_cut_off_is_refused(kind: str) -> None:
             decode(content[:length])
 
 
+@pytest.mark.filterwarnings("ignore")
+@given(kind=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP"]), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_damaged_bytes_give_a_picture_or_the_one_refusal(kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    content = np.frombuffer(saved(picture("RGB"), kind), np.uint8).copy()
+    content[rng.integers(0, len(content), 5)] = rng.integers(0, 256, 5)
+    with contextlib.suppress(ValueError):
+        assert decode(content.tobytes()).mode == "RGB"
+
+
 def test_pictures_that_are_far_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match="decompression bomb"):
@@ -169,6 +183,17 @@ def test_a_corrupt_image_is_told_with_table_and_id(build: Build, monkeypatch: py
         MamolError, match=rf"test\.arrow: the image of {table.name(2)} cannot be decoded \(.*[Tt]runcated"
     ):
         ImageTextDataset(table, BOTH, SIZE)[np.array([2]), np.ones((1, 2), bool)]
+
+
+def test_a_corrupt_image_in_a_loading_process_is_told_in_one_line(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageTextTable, "image", lambda table, index: b"no picture")
+    dataset = ImageTextDataset(ImageTextTable.open(build("mmimdb") / "test.arrow"), BOTH, SIZE)
+    loader = DataLoader(dataset, sampler=[(np.array([2]), np.ones((1, 2), bool))], batch_size=None, num_workers=1)
+    with pytest.raises(MamolError, match="cannot be decoded") as caught:
+        list(loader)
+    assert "\n" not in str(caught.value)
 
 
 def test_workers_give_the_same_batches(build: Build) -> None:
