@@ -39,10 +39,11 @@ def _of_the_runs(plan: Plan) -> list[str]:
     shortened = {
         "max_epoch": settings.max_epoch if settings.max_epoch < plan.table.epochs else None,
         "max_steps": settings.max_steps,
-        "limit_batches": settings.limit_batches,
     }
     if any(shortened.values()):
         reasons.append("short training: " + ", ".join(f"{key}={value}" for key, value in shortened.items() if value))
+    if settings.limit_batches:
+        reasons.append(f"limit_batches={settings.limit_batches} per epoch of training and in validation and test")
     return reasons
 
 

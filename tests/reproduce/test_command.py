@@ -32,7 +32,7 @@ def test_finished_runs_are_skipped_and_other_ones_done(tables: Path, tmp_path: P
     assert in_process.done[2:] == ["mamol on synthetic, disjoint, 0.7, seed 1"]
     content = pd.read_csv(tmp_path / "table5" / "table5.csv")
     assert content[["method", "runs"]].to_numpy().tolist() == [["mamol", 2]]
-    assert content["stand_in"].str.contains("short training: max_epoch=1, limit_batches=2").all()
+    assert content["stand_in"].str.contains("short training: max_epoch=1; limit_batches=2 per epoch").all()
 
 
 def test_a_failed_run_does_not_stop_the_others(
