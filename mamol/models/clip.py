@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock, VisionTransformer
+from open_clip.transformer import LayerNorm, ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
 from mamol.errors import MamolError
+from mamol.models.activation import QuickGELU
 from mamol.models.architectures import TowerSpec, describe_sizes
 from mamol.models.tower import VISUAL, Tower
 from mamol.models.vilt import is_vilt, read_vilt

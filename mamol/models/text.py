@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock, TextTransformer
+from open_clip.transformer import LayerNorm, ResidualAttentionBlock, TextTransformer
 from torch import Tensor, nn
 
 from mamol.errors import MamolError
+from mamol.models.activation import QuickGELU
 from mamol.models.architectures import TextSpec, clip_spec
 from mamol.models.clip import RANDOM, frozen_weights
 from mamol.models.tower import TEXT, Tower

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 from config import ex
@@ -14,6 +13,7 @@ from mamol.data.datamodules import WindowDataset
 from mamol.errors import MamolError
 from mamol.methods.base import Context
 from mamol.methods.released import Released, ReleasedLayer, ReleasedOptions, missing_code
+from mamol.models.activation import QuickGELU
 from mamol.models.clip import visual_tower
 from mamol.settings import Settings
 from mamol.training.released_checkpoint import to_our_names
