@@ -44,8 +44,14 @@ class Recorder(Method):
         return mlp(z) + added
 
 
-def visual_spec(golden: Golden, state: Mapping[str, Tensor]) -> TowerSpec:
-    """The sizes of the file's visual transformer, exact GELU; what the metadata leaves out is in the shapes."""
+def visual_spec(golden: Golden, state: Mapping[str, Tensor], output: str = "output_dim") -> TowerSpec:
+    """The sizes of the file's visual transformer, exact GELU; what the metadata leaves out is in the shapes.
+
+    Args:
+        golden: The file.
+        state: The transformer's weights.
+        output: What the metadata call the width of its features.
+    """
     sizes = golden.sizes
     width = int(sizes["width"])
     return TowerSpec(
@@ -54,7 +60,7 @@ def visual_spec(golden: Golden, state: Mapping[str, Tensor]) -> TowerSpec:
         heads=int(sizes["heads"]),
         patch_size=state["conv1.weight"].shape[-1],
         grid=round((len(state["positional_embedding"]) - 1) ** 0.5),
-        output_dim=int(sizes["output_dim"]),
+        output_dim=int(sizes[output]),
         mlp_ratio=len(state["transformer.resblocks.0.mlp.c_fc.weight"]) / width,
         quick_gelu=False,
     )

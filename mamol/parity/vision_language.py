@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mamol.models.architectures import TextSpec, TowerSpec
+from mamol.models.architectures import TextSpec
 from mamol.models.clip import VisualTower, vision_transformer
 from mamol.models.network import Network, NetworkSpec
 from mamol.models.text import TextTower, text_transformer
 from mamol.models.tower import TEXT, VISUAL
 from mamol.parity.golden import Golden
-from mamol.parity.remote import adopt
+from mamol.parity.remote import adopt, visual_spec
 from mamol.training.released_checkpoint import to_our_names
 
 PREFIX = "visual."
@@ -33,22 +33,6 @@ def tower_and_method(weights: Mapping[str, Tensor], tower: str) -> tuple[dict[st
     return frozen, method | {f"end.{ours}": frozen[theirs] for theirs, ours in ENDS[tower].items()}
 
 
-def visual_spec(golden: Golden, state: Mapping[str, Tensor]) -> TowerSpec:
-    """The sizes of the file's visual tower, exact GELU."""
-    sizes = golden.sizes
-    width = len(state["class_embedding"])
-    return TowerSpec(
-        width=width,
-        layers=int(sizes["layers"]),
-        heads=int(sizes["heads"]),
-        patch_size=int(sizes["patch_size"]),
-        grid=int(sizes["image_size"]) // int(sizes["patch_size"]),
-        output_dim=int(sizes["embed_dim"]),
-        mlp_ratio=len(state["transformer.resblocks.0.mlp.c_fc.weight"]) / width,
-        quick_gelu=False,
-    )
-
-
 def text_spec(golden: Golden, state: Mapping[str, Tensor]) -> TextSpec:
     """The sizes of the file's text tower, exact GELU."""
     sizes = golden.sizes
@@ -66,17 +50,17 @@ def released_network(golden: Golden) -> Network:
     """The network of such a file, with its weights; text comes first, as in the release's missing code."""
     sizes, weights = golden.sizes, golden.part("weights.")
     (visual, of_images), (text, of_texts) = (tower_and_method(weights, tower) for tower in (VISUAL, TEXT))
-    image_size = visual_spec(golden, visual)
-    images = VisualTower(vision_transformer(image_size), "golden")
+    visual_sizes = visual_spec(golden, visual, "embed_dim")
+    images = VisualTower(vision_transformer(visual_sizes), "golden")
     images.load_weights(visual, "golden")
-    texts = text_transformer(text_spec(golden, text), image_size.output_dim)
+    texts = text_transformer(text_spec(golden, text), visual_sizes.output_dim)
     texts.load_state_dict(text)
     spec = NetworkSpec(
         backbone="golden",
         method="released",
         modalities={"text": int(sizes["context_length"]), "image": 3},
         classes=[str(i) for i in range(len(weights["head.bias"]))],
-        patch_size=image_size.grid,
+        patch_size=visual_sizes.grid,
         method_options={
             "experts_dynamic": int(sizes["num_dyn"]),
             "experts_static": int(sizes["num_stat"]),
