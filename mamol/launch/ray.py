@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import ray  # type: ignore[import-not-found,unused-ignore]
-from ray.exceptions import RayError  # type: ignore[import-not-found,unused-ignore]
+import ray
+from ray.exceptions import RayError
 
 from mamol.launch.job import ROOT, Job, Outcome, work
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import submitit  # type: ignore[import-not-found,unused-ignore]
+import submitit
 
 from mamol.errors import MamolError
 from mamol.launch.job import ROOT, Job, Outcome, work
