@@ -4,7 +4,7 @@ Per pattern p and layer l < depth a tensor ``P_p[l]`` of L prompts. *Input level
 l, so prompts accumulate. *Attention level*: the first half of ``P_p[l]`` are extra keys, the second half extra values
 of block l, without its projections; the number of tokens stays.
 
-The source has one ViLT for image and text. Here every stream goes through the shared CLIP tower with the prompts of
+The source has one ViLT for image and text. Here every stream goes through its CLIP tower with the prompts of
 its sample's pattern, of which there are 2^M - 1 (its three for M = 2), and the class token is read where it stands
 behind the prompts. Left out: its pooler and two-layer head (every method has the same linear head), and its initial
 values, zeros but for one row of ones. There is no position on a prompt, and no dropout here, so equal rows would get

@@ -1,6 +1,7 @@
 """Kind ``released_remote``: the released two-modality network with its own adapter."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,9 +81,21 @@ def adopt(module: nn.Module, state: Mapping[str, Tensor]) -> None:
         setattr(owner, leaf, nn.Parameter(value) if isinstance(getattr(owner, leaf), nn.Parameter) else value)
 
 
+def adapter_options(golden: Golden) -> dict[str, Any]:
+    """The options of the released method that make the file's adapters."""
+    sizes = golden.sizes
+    return {
+        "experts_dynamic": int(sizes["num_dyn"]),
+        "experts_static": int(sizes["num_stat"]),
+        "top_k": int(sizes["topk"]),
+        "rank": int(sizes["rank"]),
+        "expert_blocks": [int(block) for block in sizes["adapter_blocks"].split(",")],
+    }
+
+
 def released_network(golden: Golden) -> Network:
     """The network of a file of kind ``released_remote``, with its weights."""
-    sizes, weights = golden.sizes, golden.part("weights.")
+    weights = golden.part("weights.")
     tower_state, method_state = to_our_names(golden.part("weights.visual."))
     spec = visual_spec(golden, tower_state)
     tower = VisualTower(vision_transformer(spec), "golden")
@@ -94,13 +107,7 @@ def released_network(golden: Golden) -> Network:
             modalities={name: golden.tensors[f"input.{key}"].shape[1] for name, key in INPUTS.items()},
             classes=[str(i) for i in range(len(weights["remote_classifier.bias"]))],
             patch_size=spec.grid,
-            method_options={
-                "experts_dynamic": int(sizes["num_dyn"]),
-                "experts_static": int(sizes["num_stat"]),
-                "top_k": int(sizes["topk"]),
-                "rank": int(sizes["rank"]),
-                "expert_blocks": [int(block) for block in sizes["adapter_blocks"].split(",")],
-            },
+            method_options=adapter_options(golden),
             activation="gelu",
         ),
         tower,

@@ -11,7 +11,7 @@ from mamol.models.network import Network, NetworkSpec
 from mamol.models.text import TextTower, text_transformer
 from mamol.models.tower import TEXT, VISUAL
 from mamol.parity.golden import Golden
-from mamol.parity.remote import adopt, visual_spec
+from mamol.parity.remote import adapter_options, adopt, visual_spec
 from mamol.training.released_checkpoint import to_our_names
 
 PREFIX = "visual."
@@ -62,11 +62,7 @@ def released_network(golden: Golden) -> Network:
         classes=[str(i) for i in range(len(weights["head.bias"]))],
         patch_size=visual_sizes.grid,
         method_options={
-            "experts_dynamic": int(sizes["num_dyn"]),
-            "experts_static": int(sizes["num_stat"]),
-            "top_k": int(sizes["topk"]),
-            "rank": int(sizes["rank"]),
-            "expert_blocks": [int(block) for block in sizes["adapter_blocks"].split(",")],
+            **adapter_options(golden),
             "adapter_scale": float(sizes["adapter_scale"]),
             "train_end": True,
         },

@@ -116,13 +116,7 @@ def test_permuting_modalities_permutes_the_features(method: str, options: dict[s
     network, batch = made(3, method, options), toy_batch(m=3)
     before = network.features(batch).unflatten(1, (3, -1))
     order = [2, 0, 1]
-    names = list(network.spec.modalities)
-    bands = {names[i]: network.spec.modalities[names[i]] for i in order}
-    network.spec.modalities.clear()
-    network.spec.modalities.update(bands)
-    network.embedding = nn.ModuleList(network.embedding[i] for i in order)
-    with torch.no_grad():
-        PERMUTE.get(method, lambda *_: None)(network.method, order, pattern_rows(order))
+    reorder(network, method, order)
     after = network.features({**batch, "available": batch["available"][:, order]}).unflatten(1, (3, -1))
     torch.testing.assert_close(after, before[:, order], atol=1e-5, rtol=1e-5)
 
@@ -187,6 +181,17 @@ def permute_dcp(method: Any, order: list[int], rows: Tensor) -> None:
             permute_blocks(norm.weight, 0, order, width)
             permute_blocks(norm.bias, 0, order, width)
             permute_blocks(project[0].weight, 1, order, width)
+
+
+def reorder(network: Network, method: str, order: list[int]) -> None:
+    """Puts the modalities, and all weights that belong to one or to a pattern, into another order."""
+    names = list(network.spec.modalities)
+    bands = {names[i]: network.spec.modalities[names[i]] for i in order}
+    network.spec.modalities.clear()
+    network.spec.modalities.update(bands)
+    network.embedding = nn.ModuleList(network.embedding[i] for i in order)
+    with torch.no_grad():
+        PERMUTE.get(method, lambda *_: None)(network.method, order, pattern_rows(order))
 
 
 PERMUTE: dict[str, Callable[[Any, list[int], Tensor], None]] = {

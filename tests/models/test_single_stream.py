@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mamol.methods import METHODS
@@ -19,7 +19,7 @@ from mamol.models.fusion import SingleStream
 from mamol.models.network import Network, NetworkSpec
 from tests.commands import QUICK, run, trained
 from tests.invariants import assert_neighbours_do_not_matter, gradients
-from tests.methods.test_invariants_compared import PERMUTE, pattern_rows
+from tests.methods.test_invariants_compared import reorder
 from tests.models.test_network import permute_modalities
 from tests.streams import GRID, small_tower
 from tests.toys import BANDS, CLASSES, shake, toy_batch
@@ -199,13 +199,7 @@ def test_the_order_of_modalities_is_without_effect(method: str, options: dict[st
     if method in ("mamol", "released"):
         permute_modalities(network, order)
     else:
-        names = list(network.spec.modalities)
-        bands = {names[i]: network.spec.modalities[names[i]] for i in order}
-        network.spec.modalities.clear()
-        network.spec.modalities.update(bands)
-        network.embedding = nn.ModuleList(network.embedding[i] for i in order)
-        with torch.no_grad():
-            PERMUTE.get(method, lambda *_: None)(network.method, order, pattern_rows(order))
+        reorder(network, method, order)
     after = network({**batch, "available": batch["available"][:, order]})[0]
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
 
