@@ -1,75 +1,11 @@
 """Train, test and use MaMOL: ``python run.py [command] with <named configs> key=value …``."""
 
 import sys
-from typing import Any
 
 from config import ex
-from mamol import listing, parameters
-from mamol.cli import CommandLine
-from mamol.evaluation import grid
-from mamol.evaluation import routing as experts
-from mamol.evaluation.predict import predict as draw_map
-from mamol.evaluation.standin import standin as compare_methods
-from mamol.reproduce.command import reproduce as fill_table
+from mamol.commands.run import line
 
-line = CommandLine(ex)
-
-
-@ex.main
-def main() -> None:
-    """Train, then test the best checkpoint; with test_only=True only test load_path."""
-    line.show(line.experiment.run(line.folder))
-    line.show(line.folder)
-
-
-@ex.command(unobserved=True)
-def predict() -> None:
-    """Draw the class of every pixel: load_path=<checkpoint> scene=<raw folder> [present=hsi+lidar]."""
-    for path in draw_map(line.settings):
-        line.show(path)
-
-
-@ex.command(unobserved=True)
-def evaluate() -> None:
-    """Test load_path=<checkpoint> over a grid of missing rates and types: evaluate_ratios=…, evaluate_types=…."""
-    line.show(grid.evaluate(line.settings))
-
-
-@ex.command(unobserved=True)
-def routing() -> None:
-    """Show which experts load_path=<checkpoint> uses under each missing pattern: [routing_class=…]."""
-    line.show(experts.routing(line.settings))
-
-
-@ex.command(unobserved=True)
-def reproduce(_config: dict[str, Any]) -> None:
-    """Fill a table of the paper with own numbers beside the reported ones: with table1 [datasets=…] [seeds=…]."""
-    line.show(fill_table(_config))
-
-
-@ex.command(unobserved=True)
-def standin(_config: dict[str, Any]) -> None:
-    """Compare all methods on small stand-ins, with equal training: with standin [datasets=…] [methods=…] [seeds=…]."""
-    line.show(compare_methods(_config))
-
-
-@ex.command(unobserved=True)
-def datasets() -> None:
-    """List the scenes that make_arrow.py knows."""
-    line.show(listing.datasets())
-
-
-@ex.command(unobserved=True)
-def methods() -> None:
-    """List the methods that method= can name."""
-    line.show(listing.methods())
-
-
-@ex.command(unobserved=True)
-def params() -> None:
-    """Say where the parameters of a network are."""
-    line.show(parameters.report(line.settings))
-
+__all__ = ["ex", "line"]
 
 if __name__ == "__main__":
     sys.exit(line(sys.argv))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks import cost, encoder, gpu, loading, memory, report, step
 from benchmarks.harness import Figure, quiet_and_repeatable
-from mamol.errors import MamolError
-from mamol.files import write_json
+from mamol.core.errors import MamolError
+from mamol.core.files import write_json
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "step": step.run,

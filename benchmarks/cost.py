@@ -20,8 +20,8 @@ from benchmarks.workload import (
     present_streams,
     training_step,
 )
-from mamol.files import replacing
-from mamol.models.network import Network
+from mamol.core.files import replacing
+from mamol.network.network import Network
 
 BACKBONE = "tiny"
 RATES = [0.0, 0.2, 0.4, 0.6, 0.8, 0.9]

@@ -6,8 +6,9 @@ import torch
 
 from benchmarks.harness import Figure, alternate, ratio_figure
 from benchmarks.workload import BACKBONE, BATCH_OF_3, TOKENS, batch, frozen_tower, network, present_streams
-from mamol.methods.base import Method
-from mamol.models.encoder import encode
+from mamol.core.method import Method
+from mamol.core.streams import VISUAL
+from mamol.network.encoder import encode
 
 MAMOL, BARE, ALL_TOKENS = "with experts", "bare frozen tower", "all tokens through the last block"
 
@@ -25,7 +26,8 @@ def run(backbone: str = BACKBONE, rounds: int = 5) -> list[Figure]:
 
     def both_ways(method: Method, shortcut: bool = True) -> Callable[[], None]:
         def call() -> None:
-            encode(model.tower, tokens, method, model.contexts(data)["visual"], shortcut=shortcut).sum().backward()
+            streams = model.streams(data)[VISUAL]
+            encode(model.tower, tokens, method, streams, shortcut=shortcut).features.sum().backward()
 
         return call
 

@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 from benchmarks.harness import Figure, alternate, ratio_figure
 from mamol.data.prepare import Options, prepare
-from mamol.data.tables import Table
+from mamol.data.scenetable import SceneTable
 
 OURS, NESTED = "ours", "nested lists, row by row"
 BATCH = 128
@@ -25,7 +25,7 @@ def run(rounds: int = 5) -> list[Figure]:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         path = write_table(root)
-        table = Table.open(path)
+        table = SceneTable.open(path)
         nested_path = write_nested(table, root / "nested.arrow")
         nested = pa.ipc.open_file(pa.memory_map(str(nested_path))).read_all()
         chosen = np.random.default_rng(0).permutation(len(table))[:BATCH]
@@ -72,7 +72,7 @@ def write_table(root: Path) -> Path:
     return out / "train.arrow"
 
 
-def write_nested(table: Table, path: Path) -> Path:
+def write_nested(table: SceneTable, path: Path) -> Path:
     """The same samples as the release writes them: nested Python lists in a data frame, which become float64."""
     everything = np.arange(len(table))
     columns = {name: table.windows(name, everything).tolist() for name in table.info.modalities}
@@ -83,7 +83,7 @@ def write_nested(table: Table, path: Path) -> Path:
     return path
 
 
-def gather(table: Table, chosen: np.ndarray) -> list[torch.Tensor]:
+def gather(table: SceneTable, chosen: np.ndarray) -> list[torch.Tensor]:
     """The batch from our table, one gather per modality."""
     return [torch.from_numpy(table.windows(name, chosen)) for name in table.info.modalities]
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import alternate, commit, machine, quiet_and_repeatable, ratio
-from benchmarks.workload import BACKBONE, BATCH_OF_8, CLASSES, HOUSTON, WINDOW, batch, frozen_tower, training_step
-from mamol.files import write_json
-from mamol.methods import METHODS
-from mamol.methods.cost import PATH, REFERENCE
-from mamol.models.network import Network, NetworkSpec
+from benchmarks.workload import BACKBONE, BATCH_OF_8, batch, frozen_tower, network, training_step
+from mamol.commands.cost import PATH, REFERENCE
+from mamol.core.files import write_json
+from mamol.core.method import METHODS
 
 
 def run(methods: Sequence[str], rounds: int, backbone: str = BACKBONE) -> dict[str, float]:
@@ -25,11 +24,10 @@ def run(methods: Sequence[str], rounds: int, backbone: str = BACKBONE) -> dict[s
         Method to the median over the rounds of its time over the reference's.
     """
     tower, data = frozen_tower(backbone), batch(BATCH_OF_8)
-    specs = {
-        name: NetworkSpec(backbone, name, dict(HOUSTON), CLASSES, WINDOW)
+    steps = {
+        name: training_step(network(tower, backbone=backbone, method=name), data)
         for name in dict.fromkeys((REFERENCE, *methods))
     }
-    steps = {name: training_step(Network(spec, tower), data) for name, spec in specs.items()}
     seconds = alternate(steps, rounds)
     return {name: ratio(seconds, name, REFERENCE) for name in methods}
 

@@ -21,9 +21,12 @@ from typing import cast
 import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
+from torch.nn import functional
 
+from mamol.backbones.clip import VisualTower
+from mamol.heads.class_token import ClassTokenHead
 from mamol.methods.mamol import MaMOL, MaMOLLayer
-from mamol.models.network import Network
+from mamol.network.network import Network
 
 FILL = 1.0  # what the release puts in place of an absent window
 
@@ -101,9 +104,9 @@ class PlainNetwork(nn.Module):
         super().__init__()
         method = cast(MaMOL, network.method)
         width = network.tower.width
-        self.modalities = tuple(network.spec.modalities)
-        self.tower = network.tower
-        self.embedding, self.head = deepcopy(network.embedding), deepcopy(network.head)
+        self.modalities = network.spec.names
+        self.tower = cast(VisualTower, network.tower)
+        self.embedding, self.head = deepcopy(network.embedding), deepcopy(cast(ClassTokenHead, network.head))
         self.psi = deepcopy(cast(nn.Linear, method.pattern_embedding))
         self.experts = nn.ModuleDict(
             {block: PlainExperts(cast(MaMOLLayer, layer), width, output) for block, layer in method.layers.items()}
@@ -117,18 +120,18 @@ class PlainNetwork(nn.Module):
             for feature, is_there in zip(features, present, strict=True):
                 if not is_there:
                     feature[sample] = 0
-        return self.head(torch.cat(features, 1))
+        return functional.linear(torch.cat(features, 1), self.head.weight, self.head.bias)
 
     def _encode(self, number: int, windows: Tensor, available: Tensor) -> Tensor:
         """Features (B, output_dim) of one modality of all samples, absent ones included."""
         windows = windows.clone()
         windows[~available[:, number]] = FILL
         visual, bits = self.tower.visual, available.float()
-        tokens = self.embedding[number](windows)
+        tokens = self.embedding[number](windows, self.tower)
         first = visual.class_embedding.expand(len(tokens), 1, -1)
         x = visual.ln_pre(torch.cat([first, tokens], 1) + visual.positional_embedding)
         pattern = self.psi(bits)
-        for layer, block in enumerate(cast(list[ResidualAttentionBlock], self.tower.blocks)):
+        for layer, block in enumerate(cast(list[ResidualAttentionBlock], visual.transformer.resblocks)):
             if str(layer) not in self.experts:
                 x = block(x)
                 continue

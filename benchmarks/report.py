@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks import cost
 from benchmarks.harness import Figure, commit, machine
-from mamol.errors import MamolError
-from mamol.files import replacing
+from mamol.core.errors import MamolError
+from mamol.core.files import replacing
 
 Results = dict[str, Any]
 

@@ -6,13 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mamol.models.clip import VisualTower, visual_tower
-from mamol.models.network import Network, NetworkSpec
+from mamol.core.backbone import RANDOM, Backbone, BackboneRequest, family_of
+from mamol.core.modality import WINDOW as WINDOWS
+from mamol.core.modality import Modality
+from mamol.core.streams import VISUAL
+from mamol.network.network import Network
+from mamol.network.spec import NetworkSpec
 from mamol.training.optim import optimiser
 
 BACKBONE = "ViT-B-16-quickgelu"
 HOUSTON = {"hsi": 144, "lidar": 1}
-CLASSES = [f"class {i}" for i in range(15)]
+CLASSES = tuple(f"class {i}" for i in range(15))
 WINDOW = 14
 TOKENS = 1 + WINDOW**2
 COMPLETE, WITHOUT_HSI, WITHOUT_LIDAR = (True, True), (False, True), (True, False)
@@ -24,14 +28,17 @@ BATCH_OF_3 = [COMPLETE, WITHOUT_HSI, WITHOUT_LIDAR]
 Batch = dict[str, Tensor]
 
 
-def frozen_tower(backbone: str = BACKBONE) -> VisualTower:
+def frozen_tower(backbone: str = BACKBONE) -> Backbone:
     """The tower with random weights; what they are does not change the cost."""
-    return visual_tower(backbone, "random", WINDOW)
+    return family_of(backbone).visual(BackboneRequest(backbone, RANDOM), WINDOW)
 
 
-def network(tower: VisualTower, modalities: Mapping[str, int] = HOUSTON, backbone: str = BACKBONE) -> Network:
-    """MaMOL with its default options."""
-    return Network(NetworkSpec(backbone, "mamol", dict(modalities), CLASSES, WINDOW), tower)
+def network(
+    tower: Backbone, modalities: Mapping[str, int] = HOUSTON, backbone: str = BACKBONE, method: str = "mamol"
+) -> Network:
+    """MaMOL, or another method, with its default options."""
+    inputs = tuple(Modality(name, WINDOWS, bands) for name, bands in modalities.items())
+    return Network(NetworkSpec(backbone, method, inputs, CLASSES, WINDOW), {VISUAL: tower})
 
 
 def batch(available: Sequence[Sequence[bool]], modalities: Mapping[str, int] = HOUSTON) -> Batch:

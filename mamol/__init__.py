@@ -1,3 +1,45 @@
-"""MaMOL: missing-aware mixture of LoRAs for classification with missing sensors (arXiv 2511.11460)."""
+"""MaMOL: classification of remote-sensing data when sensors are missing (arXiv 2511.11460).
 
-__version__ = "0.1.0"
+Names are loaded when they are used, so that ``import mamol`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from mamol.core.version import VERSION as __version__
+
+_HOME = {
+    "Experiment": "mamol.api.experiment",
+    "MamolError": "mamol.core.errors",
+    "Map": "mamol.evaluation.maps",
+    "Run": "mamol.api.run",
+    "Settings": "mamol.api.run",  # with everything registered that options can name
+    "build_tables": "mamol.api.tables",
+    "load": "mamol.api.run",
+    "train": "mamol.api.run",
+}
+"""Public name to the file that has it."""
+
+__all__ = [
+    "Experiment",
+    "MamolError",
+    "Map",
+    "Run",
+    "Settings",
+    "__version__",
+    "build_tables",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - of any of the names
+    """Loads a name from the room that has it (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'mamol' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """All public names, loaded or not."""
+    return sorted(__all__)

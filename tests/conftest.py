@@ -6,7 +6,7 @@ import pytest
 
 import make_arrow
 from mamol.data.synthetic import write_synthetic_scene
-from tests.commands import trained
+from tests.lines import trained
 
 
 @pytest.fixture(scope="session")

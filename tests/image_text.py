@@ -6,11 +6,15 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
-from mamol.methods import METHODS
-from mamol.models.architectures import ClipSpec, TextSpec, TowerSpec, build_clip
-from mamol.models.clip import VisualTower, vision_transformer
-from mamol.models.network import Network, NetworkSpec
-from mamol.models.text import TextTower, text_transformer
+from mamol.backbones.architectures import ClipSpec, TextSpec, TowerSpec, build_clip
+from mamol.backbones.clip import VisualTower, vision_transformer
+from mamol.backbones.text import TextTower, text_transformer
+from mamol.core.backbone import Origin
+from mamol.core.method import METHODS
+from mamol.core.modality import Modality
+from mamol.core.streams import TEXT, VISUAL
+from mamol.network.network import Network
+from mamol.network.spec import NetworkSpec
 from tests.streams import randomise
 
 SIDE, CONTEXT, VOCABULARY, OUT, CLASSES = 16, 10, 30, 6, 3
@@ -34,7 +38,7 @@ def towers(model: CLIP | None = None) -> tuple[VisualTower, TextTower]:
     visual, text = vision_transformer(SPEC.visual), text_transformer(SPEC.text, OUT)
     visual.load_state_dict({n.removeprefix("visual."): w for n, w in state.items() if n.startswith("visual.")})
     text.load_state_dict({n: state[n] for n in text.state_dict()})
-    return VisualTower(visual, "test"), TextTower(text, "test")
+    return VisualTower(visual, Origin("test")), TextTower(text, Origin("test"))
 
 
 def network_of(method: str = "mamol", names: tuple[str, ...] = ("image", "text"), **options: Any) -> Network:
@@ -44,14 +48,13 @@ def network_of(method: str = "mamol", names: tuple[str, ...] = ("image", "text")
     spec = NetworkSpec(
         backbone="test",
         method=method,
-        modalities={name: sizes[name] for name in names},
-        classes=[str(k) for k in range(CLASSES)],
-        patch_size=SPEC.visual.grid,
+        modalities=tuple(Modality(name, name, sizes[name]) for name in names),
+        classes=tuple(str(k) for k in range(CLASSES)),
+        grid=SPEC.visual.grid,
         method_options=known,
-        inputs={name: name for name in names},
     )
     images, texts = towers()
-    return Network(spec, images, text=texts if "text" in names else None).eval()
+    return Network(spec, {VISUAL: images, **({TEXT: texts} if "text" in names else {})}).eval()
 
 
 def texts_of(samples: int, generator: torch.Generator) -> Tensor:

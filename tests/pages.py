@@ -1,15 +1,29 @@
-"""What README and the pages in docs/ say, as data."""
+"""What README and the pages in docs/ say, as data; and the plugins that they show, registered for a while."""
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import mamol.network  # noqa: F401 - registers what the program brings itself
+from mamol.core.backbone import BACKBONES
+from mamol.core.embedding import EMBEDDINGS
+from mamol.core.head import HEADS
+from mamol.core.method import METHODS
+from mamol.core.plugins import load_plugins
+from mamol.core.task import TASKS
+from mamol.data.facts import DATASETS
+from mamol.data.imagetext.registry import IMAGE_TEXT_DATASETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+REGISTRIES = (BACKBONES, DATASETS, EMBEDDINGS, HEADS, IMAGE_TEXT_DATASETS, METHODS, TASKS)
 
 _QUOTED = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^The file `(\w+\.py)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _OPTION = re.compile(r"([a-z_]+(?:\.[a-z]+)?)=([^<…]*)")
 
 
@@ -52,3 +66,33 @@ def options(words: list[str]) -> Iterator[tuple[str, str]]:
     for word in words:
         if found := _OPTION.fullmatch(word):
             yield found[1], found[2]
+
+
+def files(page: Path) -> dict[str, str]:
+    """The Python files that a page shows in full, under ``The file `name.py`:``."""
+    return dict(_FILE.findall(page.read_text("utf-8")))
+
+
+def written(page: Path, folder: Path) -> list[Path]:
+    """Writes the Python files that a page shows into a folder, as a user would."""
+    paths = []
+    for name, text in files(page).items():
+        paths.append(folder / name)
+        paths[-1].write_text(text, "utf-8")
+    return paths
+
+
+@contextmanager
+def registered(plugins: list[Path]) -> Iterator[None]:
+    """Plugins that are known for a while; the program itself never forgets one."""
+    before = [dict(registry) for registry in REGISTRIES]
+    modules = set(sys.modules)
+    try:
+        load_plugins([str(path) for path in plugins])
+        yield
+    finally:
+        for registry, entries in zip(REGISTRIES, before, strict=True):
+            registry._entries = entries  # nothing public takes an entry away, and only tests want to
+        for name in set(sys.modules) - modules:
+            if name.startswith("mamol_plugin_"):
+                del sys.modules[name]

@@ -8,8 +8,11 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from mamol.methods.base import Context
-from mamol.models.clip import VisualTower
+from mamol.backbones.blocks import ClipMLP
+from mamol.backbones.clip import VisualTower
+from mamol.core.backbone import Backbone, Origin
+from mamol.core.method import Towers
+from mamol.core.streams import VISUAL, Streams
 
 WIDTH, LAYERS, GRID, OUT = 16, 4, 2, 6
 
@@ -18,7 +21,7 @@ def small_tower(seed: int = 0) -> VisualTower:
     """Four blocks of width 16, two heads, a 2 × 2 grid; random weights."""
     visual = VisionTransformer(GRID * 4, 4, WIDTH, LAYERS, heads=2, mlp_ratio=4.0, output_dim=OUT)
     randomise(visual, seed, 0.3)
-    return VisualTower(visual, "test")
+    return VisualTower(visual, Origin("test"))
 
 
 def randomise(module: nn.Module, seed: int = 1, scale: float = 0.4) -> None:
@@ -30,13 +33,18 @@ def randomise(module: nn.Module, seed: int = 1, scale: float = 0.4) -> None:
             parameter.copy_(1 + draw if "ln_" in name and name.endswith("weight") else draw)
 
 
-def streams(m: int, n: int = 5, seed: int = 0) -> Context:
+def alone(tower: Backbone, m: int) -> Towers:
+    """One tower, through which all m modalities go."""
+    return Towers({VISUAL: tower}, {VISUAL: range(m)}, m)
+
+
+def streams(m: int, n: int = 5, seed: int = 0) -> Streams:
     """Streams of n samples with random patterns of m modalities."""
     generator = torch.Generator().manual_seed(seed)
     modality = torch.arange(n) % m
     available = (torch.rand(n, m, generator=generator) < 0.5).float()
     available[torch.arange(n), modality] = 1
-    return Context(available, modality)
+    return Streams(available, torch.arange(n), modality)
 
 
 def tokens(n: int = 5, count: int = GRID * GRID, seed: int = 2) -> Tensor:
@@ -72,7 +80,5 @@ def vit_b_16() -> Any:
         for name, part in (("c_fc", nn.Linear(768, 3072)), ("gelu", nn.GELU()), ("c_proj", nn.Linear(3072, 768))):
             mlp.add_module(name, part)
         norm, projection = nn.LayerNorm(768), nn.Parameter(torch.empty(768, 512))
-    blocks = [SimpleNamespace(mlp=mlp)] * 12
-    return SimpleNamespace(
-        name="visual", width=768, mlp_width=3072, blocks=blocks, last_norm=norm, projection=projection
-    )
+    blocks = [SimpleNamespace(feed_forward=ClipMLP(mlp))] * 12
+    return SimpleNamespace(name="visual", width=768, blocks=blocks, last_norm=norm, projection=projection)

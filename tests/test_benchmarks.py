@@ -14,8 +14,8 @@ from benchmarks import cost, encoder, gpu, harness, loading, memory, report, ste
 from benchmarks.harness import Figure
 from benchmarks.plain import PlainNetwork, no_output
 from benchmarks.workload import BATCH_OF_8, both_missing
-from mamol.data.tables import Table
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
+from mamol.data.scenetable import SceneTable
 from tests.toys import shake, toy_batch, toy_network
 
 
@@ -87,7 +87,7 @@ def test_time_benchmarks_run_on_the_tiny_tower() -> None:
 
 
 def test_nested_lists_are_the_release_s_types_and_decode_to_the_same_batch(tmp_path: Path) -> None:
-    table = Table.open(loading.write_table(tmp_path))
+    table = SceneTable.open(loading.write_table(tmp_path))
     nested = pa.ipc.open_file(loading.write_nested(table, tmp_path / "nested.arrow")).read_all()
     assert nested.schema.field("hsi").type == pa.list_(pa.list_(pa.list_(pa.float64())))
     chosen = np.array([5, 0, 255])

@@ -1,33 +1,34 @@
 """README and the pages: links, line ranges, commands, options and names are those of the program."""
 
 import ast
+import importlib
 import importlib.util
 import re
-from dataclasses import fields
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import run  # noqa: F401 - adds its commands to ex
 from config import ex
-from make_arrow import chosen, parser
+from mamol.commands.tables import chosen, parser
+from mamol.core.names import PROTOCOLS
+from mamol.core.settings import OPTIONS, Allowed, plugin_options
 from mamol.data.facts import DATASETS
 from mamol.data.imagetext.facts import BROKEN_IMAGES, PLOTS, WITHOUT_TEXT
 from mamol.data.imagetext.hatefulmemes import TEST_FILES
 from mamol.data.imagetext.registry import IMAGE_TEXT_DATASETS
-from mamol.data.splits import PROTOCOLS
-from mamol.data.tableinfo import LAYOUTS
-from mamol.settings import Allowed, Settings
+from mamol.data.sceneinfo import LAYOUTS
 from tests import method_lines
-from tests.pages import PAGES, ROOT, commands, options, quoted, section, tables
+from tests.pages import PAGES, ROOT, commands, options, quoted, registered, section, tables, written
 from tests.toys import toy_network
 
 EQUATIONS = "MaMOL, equation by equation"
-ALLOWED: dict[str, Allowed] = {f.name: f.metadata["allowed"] for f in fields(Settings)}
+ALLOWED: dict[str, Allowed] = {name: spec.metadata["allowed"] for name, (_, spec) in OPTIONS.items()}
 CHOICES = {
     "--protocol": PROTOCOLS,
     "--layout": LAYOUTS,
-    "--dataset": (*DATASETS, *IMAGE_TEXT_DATASETS),
     "--plots": PLOTS,
     "--test-file": TEST_FILES,
     "--without-text": WITHOUT_TEXT,
@@ -35,6 +36,18 @@ CHOICES = {
 }
 COMMANDS = {name for name, _ in ex.gather_commands()}
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@pytest.fixture
+def plugins(page: Path, tmp_path: Path) -> Iterator[None]:
+    """What the page's own files register is known while the page is read."""
+    with registered(written(page, tmp_path)):
+        yield
+
+
+def choices(flag: str) -> tuple[str, ...] | None:
+    """What a flag of make_arrow.py takes; None is anything."""
+    return (*DATASETS, *IMAGE_TEXT_DATASETS) if flag == "--dataset" else CHOICES.get(flag)
 
 
 def literal(text: str) -> object:
@@ -48,10 +61,11 @@ def literal(text: str) -> object:
 def check_option(key: str, text: str) -> None:
     """``key=text`` is an option, and the value one that it takes."""
     name, _, split = key.partition(".")
-    assert name in ALLOWED, f"unknown option {key}"
+    allowed = ALLOWED | plugin_options()
+    assert name in allowed, f"unknown option {key}"
     value = literal(text.strip('"'))
     value = dict.fromkeys(("train", "val", "test"), value) if split else value
-    assert ALLOWED[name].accepts(value), f"{key}={text} is not {ALLOWED[name].text}"
+    assert allowed[name].accepts(value), f"{key}={text} is not {allowed[name].told()}"
 
 
 @by_page
@@ -90,6 +104,37 @@ def test_ranges_follow_an_object_that_moves(tmp_path: Path) -> None:
             method_lines.refreshed(wrong, tmp_path)
 
 
+ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
+
+
+def test_the_layers_on_the_page_are_those_that_are_checked() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (contract,) = config["tool"]["importlinter"]["contracts"]
+    shown = [quoted(row["room"]) for row in tables(section(ARCHITECTURE, "The layers"))]
+    assert shown == [layer.split(" | ") for layer in contract["layers"]]
+    assert {room for rooms in shown for room in rooms} == {
+        p.parent.name for p in (ROOT / "mamol").glob("*/__init__.py")
+    }
+
+
+def test_the_contracts_are_where_the_page_says() -> None:
+    rows = list(tables(section(ARCHITECTURE, "The contracts")))
+    assert len(rows) >= 10
+    for row in rows:
+        linked = re.findall(r"\]\(\.\./(\S+)\.py\)", row["file"])
+        modules = [importlib.import_module(name.replace("/", ".")) for name in linked]
+        assert modules, row
+        for name in quoted(row["contract"]):
+            assert any(hasattr(module, name) for module in modules), name
+
+
+@pytest.mark.parametrize("heading", ["The way of a batch", "The way of the mask"])
+def test_the_files_in_the_diagrams_exist(heading: str) -> None:
+    named = re.findall(r"mamol/[\w/]*(?:\.py)?", section(ARCHITECTURE, heading))
+    assert len(named) >= 4
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_symbols_are_parameters_of_the_shape_they_say() -> None:
     network = toy_network(3, rank=4, experts_dynamic=2)
     d = network.tower.width
@@ -104,6 +149,7 @@ def test_symbols_are_parameters_of_the_shape_they_say() -> None:
 
 
 @by_page
+@pytest.mark.usefixtures("plugins")
 def test_quoted_options_exist_and_take_their_values(page: Path) -> None:
     for text in quoted(page.read_text()):
         for key, value in options(text.split()):
@@ -112,7 +158,7 @@ def test_quoted_options_exist_and_take_their_values(page: Path) -> None:
         flag, *values = text.split()
         if flag.startswith("--"):
             assert flag in flags(), text
-            assert set(values) <= set(CHOICES.get(flag, values)), text
+            assert set(values) <= set(choices(flag) or values), text
 
 
 def flags() -> set[str]:
@@ -136,10 +182,11 @@ def check_make_arrow(words: list[str]) -> None:
     chosen(arguments)
     for name, value in vars(arguments).items():
         flag = f"--{name.replace('_', '-')}"
-        assert value in CHOICES.get(flag, (value,)), f"{flag} {value}"
+        assert value in (choices(flag) or (value,)), f"{flag} {value}"
 
 
 @by_page
+@pytest.mark.usefixtures("plugins")
 def test_commands_are_the_programs(page: Path) -> None:
     for tool, what, *words in commands(page.read_text()):
         if tool == "make":
@@ -167,6 +214,7 @@ def test_readme_has_commands_of_every_kind() -> None:
         ("with remote learning_rat=1", "unknown option learning_rat"),
         ("with remote test_ratio=2", "test_ratio=2 is not"),
         ("with remote missing_ratio.train=x", "missing_ratio.train=x is not"),
+        ("with remote method=pattern_gain", "method=pattern_gain is not one of mamol"),
     ],
 )
 def test_a_wrong_command_is_noticed(line: str, message: str) -> None:

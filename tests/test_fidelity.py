@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from config import ex
+from mamol.core.method import METHODS
 from mamol.data.facts import DATASETS
-from mamol.evaluation.reported import reported
-from mamol.methods import METHODS
+from mamol.experiments.reproduce.reported import reported
 from tests.pages import ROOT, options, quoted, section, tables
 from tests.test_docs import ALLOWED, check_option, literal
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import commands
+from tests import lines
 from tests.data.imagetext.trees import GENRES, mmimdb_tree
 
 TINY = ("task_finetune_mmimdb", "backbone=tiny", "image_size=32", "num_gpus=0", "num_workers=0", "progress_bar=False")
@@ -20,9 +20,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("movies")
     mmimdb_tree(folder / "raw", 500, seed=0)
     options = ("--dataset", "mmimdb", "--root", folder / "raw", "--out", folder / "table", "--plots", "all")
-    made = commands.process("make_arrow.py", *options)
+    made = lines.process("make_arrow.py", *options)
     assert made.returncode == 0, made.stderr
-    result = commands.run("with", *TINY, *TRAINING, f"data_root={folder / 'table'}", f"log_dir={folder / 'runs'}")
+    result = lines.run("with", *TINY, *TRAINING, f"data_root={folder / 'table'}", f"log_dir={folder / 'runs'}")
     assert result.returncode == 0, result.stderr
     return folder / "table", Path(result.stdout.splitlines()[-1])
 
@@ -41,7 +41,7 @@ def best_constant(scores: dict[str, float], samples: int) -> float:
 @pytest.mark.parametrize(("kind", "ratio"), [("text", 1.0), ("image", 1.0), ("both", 0.7)])
 def test_genres_are_told_whatever_is_missing(kind: str, ratio: float, trained: tuple[Path, Path]) -> None:
     table, run = trained
-    result = commands.run(
+    result = lines.run(
         "with", *TINY, f"data_root={table}", f"load_path={run}", f"log_dir={run.parent}", f"exp_name={kind}",
         "test_only=True", f"test_ratio={ratio}", f"test_type={kind}",
     )  # fmt: skip

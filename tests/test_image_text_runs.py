@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from config import ex
-from mamol.data.datamodules import MultimodalData
+from mamol.api.experiment import Experiment
+from mamol.core.errors import MamolError
+from mamol.core.groups import MissingSettings
+from mamol.core.settings import Settings
+from mamol.core.task import TASKS
+from mamol.data.datamodules import MultimodalData, dataset_of
 from mamol.data.imagetext.facts import ImageTextOptions
 from mamol.data.imagetext.prepare import prepare
 from mamol.data.tables import open_tables
-from mamol.errors import MamolError
 from mamol.evaluation.predictions import read_predictions
 from mamol.evaluation.statistics import compare
-from mamol.evaluation.tasks import TASKS
-from mamol.settings import Settings
-from mamol.training.experiment import Experiment
-from tests.commands import Finished, run
 from tests.data.imagetext.trees import food101_tree, hateful_memes_tree, mmimdb_tree
+from tests.lines import Finished, run
 
 TREES = {"mmimdb": mmimdb_tree, "food101": food101_tree, "hateful_memes": hateful_memes_tree}
 SMALL = ("num_gpus=0", "backbone=tiny", "image_size=32", "num_workers=0", "progress_bar=False")
@@ -115,8 +115,7 @@ def test_all_plots_of_a_movie_miss_the_same_and_the_rate_is_that_of_movies(
     kept = read_predictions(movies)
     assert (kept.groupby("id")["pattern"].nunique() == 1).all()
     assert (kept.groupby("id")["pattern"].first() != "image+text").sum() == 7
-    options = {"data_root": str(tables("mmimdb")), "resample_missing": True}
-    data = MultimodalData(Settings.of({**ex.configurations[0](), **options}))
+    data = MultimodalData(tables("mmimdb"), missing=MissingSettings(resample_missing=True))
     group = data.tables["train"].group
     assert group is not None
     first, later = (data.masks["train"].of_epoch(epoch) for epoch in (0, 1))
@@ -159,9 +158,10 @@ def test_routing_tells_the_towers_apart_and_leaves_out_padding(movies: Path, tab
     assert used.groupby(["tower", "layer", "pattern", "modality"])["top1_share"].sum().to_numpy() == pytest.approx(1)
     assert set(used.query("tower == 'visual'")["pattern"]) == {"image+text", "image"}
     assert set(used.query("tower == 'text'")["modality"]) == {"text", "all"}
-    data = MultimodalData(Settings.of({**ex.configurations[0](), "data_root": str(tables("mmimdb"))}))
+    data = MultimodalData(tables("mmimdb"))
     everything = np.arange(len(data.tables["test"]))
-    texts = data.dataset("test")[(everything, np.ones((len(everything), 2), bool))]["text"]
+    served = dataset_of(data.tables["test"], data.modalities, image_size=32)
+    texts = served[(everything, np.ones((len(everything), 2), bool))]["text"]
     words = used.query("tower == 'text' and layer == 6 and pattern == 'text' and modality == 'all'")["tokens"]
     assert set(words) == {int((texts.argmax(1) + 1).sum())}, "up to the end token"
     information = pd.read_csv(folder / "information.csv")
@@ -203,15 +203,14 @@ def test_how_often_a_run_validates(
         "method": "linear_probe", "per_gpu_batchsize": size, "batch_size": effective, "val_check_interval": share,
         "limit_batches": limit,
     }  # fmt: skip
-    experiment = Experiment(Settings.of({**ex.configurations[0](), **given}))
+    experiment = Experiment(Settings.of(given))
     assert len(experiment.data.tables["train"]) == samples
     assert experiment.batches_between_validations() == expected
 
 
 def test_datasets_have_their_other_names(tables: Callable[[str], Path]) -> None:
     for name, dataset in (("Food101", "food101"), ("Hatefull_Memes", "hateful_memes"), ("mmimdb", "mmimdb")):
-        given = {"data_root": str(tables(dataset)), "dataset": name}
-        assert MultimodalData(Settings.of({**ex.configurations[0](), **given})).info.dataset == dataset
+        assert MultimodalData(tables(dataset), dataset=name).info.dataset == dataset
 
 
 BAD = [
@@ -222,7 +221,7 @@ BAD = [
     (["predict", "with", "load_path={run}", "scene=."], "predict draws maps of scenes, and "),
     (["evaluate", "with", "load_path={run}", "evaluate_types=hsi"], "missing type hsi: the table has no modality"),
     (["routing", "with", "load_path={run}", "routing_class=Anime"], "routing_class=Anime: the table has no such"),
-    (["standin", "with", "datasets=tables", "data_root={parent}"], "holds images with texts, and this command is for"),
+    (["standin", "with", "datasets=tables", "data_root={parent}"], "holds no scene, and this command is for scenes"),
 ]
 
 

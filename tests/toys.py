@@ -5,21 +5,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamol.methods import METHODS
-from mamol.models.clip import VisualTower, visual_tower
-from mamol.models.network import Network, NetworkSpec
+from mamol.core.backbone import Backbone, BackboneRequest, family_of
+from mamol.core.method import METHODS
+from mamol.core.modality import WINDOW, Modality
+from mamol.core.streams import VISUAL
+from mamol.network.network import Network
+from mamol.network.spec import NetworkSpec
 
 BANDS = {"hsi": 5, "lidar": 1, "sar": 2, "ms": 3}
 CLASSES = ["water", "grass", "roads"]
 GRID = 4
 
 
-def toy_network(m: int = 2, method: str = "mamol", *, tower: VisualTower | None = None, **options: Any) -> Network:
+def tiny_tower(grid: int = GRID, seed: int = 0) -> Backbone:
+    """The visual tower of ``backbone=tiny``."""
+    return family_of("tiny").visual(BackboneRequest("tiny", "random", seed=seed), grid)
+
+
+def windows(bands: dict[str, int]) -> tuple[Modality, ...]:
+    """Modalities of windows with so many bands."""
+    return tuple(Modality(name, WINDOW, size) for name, size in bands.items())
+
+
+def toy_network(
+    m: int = 2,
+    method: str = "mamol",
+    *,
+    tower: Backbone | None = None,
+    fusion: str = "late",
+    head: str = "class",
+    **options: Any,
+) -> Network:
     """A network on the tiny tower with a 4 × 4 grid and the first m modalities."""
-    modalities = dict(list(BANDS.items())[:m])
+    modalities = windows(dict(list(BANDS.items())[:m]))
     known = {name: value for name, value in options.items() if name in METHODS[method].options}
-    spec = NetworkSpec("tiny", method, modalities, CLASSES, GRID, known)
-    return Network(spec, tower or visual_tower("tiny", "random", GRID), seed=0)
+    spec = NetworkSpec("tiny", method, modalities, tuple(CLASSES), GRID, known, fusion=fusion, head=head)
+    return Network(spec, {VISUAL: tower or tiny_tower()}, seed=0)
 
 
 def toy_batch(samples: int = 6, m: int = 2, seed: int = 0) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 
 FORMAT_VERSION = 1
 METADATA_KEY = b"mamol"
@@ -17,8 +17,11 @@ REBUILD = "build it again with make_arrow.py"
 def map_file(path: Path) -> tuple[bytes, pa.Table]:
     """The metadata (JSON) and the memory-mapped content of a file.
 
+    Args:
+        path: An Arrow IPC file that make_arrow.py wrote.
+
     Raises:
-        MamolError: If it is missing, truncated or not of make_arrow.py.
+        MamolError: If it is missing, truncated or not written by make_arrow.py.
     """
     if not path.is_file():
         raise MamolError(f"{path}: no such table; build it with make_arrow.py")
@@ -58,6 +61,11 @@ def parsed(text: str | bytes, path: Path, keys: Collection[str] | None = None) -
 
 def check_columns(path: Path, table: pa.Table, schema: pa.Schema) -> None:
     """Refuses a file whose columns are not those that its metadata names.
+
+    Args:
+        path: The file, for messages.
+        table: Its content.
+        schema: The columns that its metadata names.
 
     Raises:
         MamolError: If names or types differ.

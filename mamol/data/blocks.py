@@ -19,7 +19,8 @@ def eligible_pixels(
 
     The scene is cut into square blocks, and every block goes to one split at random. A pixel may be used if all pixels
     within half a window of it belong to its split; two usable pixels of different splits are then at least a window
-    apart in row or column. Of several block sides and draws the one is kept with which classes lack the fewest pixels.
+    apart in row or column. Several block sides and draws are tried; the one in which classes lack the fewest pixels is
+    kept.
 
     Args:
         labels: (H, W), 0 unlabelled.
@@ -59,7 +60,7 @@ def _assign(shape: tuple[int, ...], side: int, rng: np.random.Generator) -> np.n
 
 
 def _lacking(pools: Mapping[str, np.ndarray], wanted: Mapping[str, int], classes: int) -> tuple[float, float]:
-    """How badly a draw serves: classes without any training or test pixel, then the share of pixels that lack."""
+    """How bad a draw is: classes without any training or test pixel, then the lacking share of the wanted pixels."""
     empty, share = 0.0, 0.0
     for split, pool in pools.items():
         counts = np.bincount(pool, minlength=classes + 1)[1:]

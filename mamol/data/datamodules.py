@@ -1,6 +1,7 @@
 """Tables and missing patterns become batches, the same on any number of workers and ranks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mamol.core.errors import MamolError
+from mamol.core.groups import MissingSettings
+from mamol.core.names import SPLITS
 from mamol.data import missing
 from mamol.data.imagetext.loading import ImageTextDataset
-from mamol.data.tables import AnyTable, Table, open_tables
-from mamol.errors import MamolError
-from mamol.models.architectures import image_size_of
-from mamol.settings import SPLITS, Settings
+from mamol.data.imagetext.registry import canonical_name
+from mamol.data.imagetext.table import ImageTextTable
+from mamol.data.scenetable import SceneTable
+from mamol.data.tables import AnyTable, open_tables
 
 Draw = tuple[NDArray[np.int64], missing.Mask]
+BatchDataset = Dataset[dict[str, Tensor]]
 
 
-class WindowDataset(Dataset[dict[str, Tensor]]):
-    """A table whose items are whole batches: one vectorised gather per modality."""
+class WindowDataset(BatchDataset):
+    """A scene's table whose items are whole batches: one vectorised gather per modality."""
 
-    def __init__(self, table: Table, modalities: Sequence[str], fill: float = 0.0) -> None:
-        """Serves batches of ``table`` with these modalities, in this order; absent windows hold ``fill``."""
+    def __init__(self, table: SceneTable, modalities: Sequence[str], *, complete: bool = False) -> None:
+        """Serves batches.
+
+        Args:
+            table: The split.
+            modalities: Names in the table; their order is that of ``available``.
+            complete: Whether absent windows are read, too, for methods that make a complete pass.
+        """
         self.table = table
-        self.fill = fill
         self.modalities = tuple(modalities)
+        self.complete = complete
 
     def __len__(self) -> int:
         """How many samples the table has."""
@@ -41,38 +52,57 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
             drawn: Sample numbers (B,) and which modalities each has (B, M) bool.
 
         Returns:
-            Modality to (B, C, P, P) float32 windows, ``fill`` where absent; ``available`` (B, M) bool; ``label``,
-            ``row``, ``col`` and ``index``, (B,) int64.
+            Modality to (B, C, P, P) float32 windows, zero where absent unless ``complete``; ``available`` (B, M) bool;
+            ``label``, ``row``, ``col`` and ``index``, (B,) int64.
         """
         index, available = drawn
-        batch = {}
-        for i, name in enumerate(self.modalities):
-            windows = self.table.windows(name, index)
-            windows[~available[:, i]] = self.fill
-            batch[name] = torch.from_numpy(windows)
+        batch = {
+            name: torch.from_numpy(self._windows(name, index, available[:, i]))
+            for i, name in enumerate(self.modalities)
+        }
         columns = {"label": self.table.label, "row": self.table.row, "col": self.table.col}
         batch |= {name: torch.from_numpy(column[index].astype(np.int64)) for name, column in columns.items()}
         return batch | {"available": torch.from_numpy(available), "index": torch.from_numpy(index)}
 
+    def _windows(self, name: str, index: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArray[np.float32]:
+        if self.complete or present.all():
+            return self.table.windows(name, index)
+        there = self.table.windows(name, index[present])
+        windows = np.zeros((len(index), *there.shape[1:]), np.float32)
+        windows[present] = there
+        return windows
 
-BatchDataset = WindowDataset | ImageTextDataset
 
-
+@singledispatch
 def dataset_of(
-    table: AnyTable, modalities: Sequence[str], backbone: str, image_size: int | None, fill: float = 0.0
+    table: AnyTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False
 ) -> BatchDataset:
     """The dataset that serves a table.
 
     Args:
-        table: Of either kind.
+        table: Of any kind.
         modalities: Names in the order of the features.
-        backbone: Whose images are wanted.
-        image_size: Their side in pixels; None is the backbone's own.
-        fill: What absent windows hold.
+        image_size: Side of images in pixels, where there are images.
+        complete: Whether what is absent is read, too.
+
+    Raises:
+        TypeError: There is none for this kind of table.
     """
-    if isinstance(table, Table):
-        return WindowDataset(table, modalities, fill)
-    return ImageTextDataset(table, modalities, image_size_of(backbone, image_size))
+    raise TypeError(f"no dataset for {type(table).__name__}; register one with dataset_of.register")
+
+
+@dataset_of.register
+def _windows_of(
+    table: SceneTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False
+) -> BatchDataset:
+    return WindowDataset(table, modalities, complete=complete)
+
+
+@dataset_of.register
+def _images_and_texts_of(
+    table: ImageTextTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False
+) -> BatchDataset:
+    return ImageTextDataset(table, modalities, image_size, complete=complete)
 
 
 class Batches(Sampler[Draw]):
@@ -102,7 +132,11 @@ class Batches(Sampler[Draw]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this in front of every epoch."""
+        """Sets the epoch to draw for; Lightning calls this before every epoch.
+
+        Args:
+            epoch: From 0.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -129,16 +163,37 @@ class Masks:
     """The missing patterns of one split: fixed, or drawn anew for each epoch.
 
     All samples of an item, such as the plots of a movie, miss the same.
+
+    Attributes:
+        first: (N, M) bool of the first epoch, True where present.
     """
 
-    def __init__(self, table: AnyTable, modalities: Sequence[str], split: str, settings: Settings) -> None:
-        """Checks that the settings can be drawn, by drawing the first epoch."""
+    def __init__(
+        self, table: AnyTable, modalities: Sequence[str], split: str, settings: MissingSettings, seed: int
+    ) -> None:
+        """Checks that the settings can be drawn, by drawing the first epoch.
+
+        Args:
+            table: The samples.
+            modalities: Names in the order of the features.
+            split: Which it is; the settings can differ by split.
+            settings: What goes missing.
+            seed: Of the run.
+
+        Raises:
+            MamolError: The settings name a modality that is not there, or would leave nothing.
+        """
         self.table, self.modalities, self.split, self.settings = table, tuple(modalities), split, settings
+        self.seed = seed
         self.anew = settings.resample_missing and split == "train"
         self.first = self._draw(0)
 
     def of_epoch(self, epoch: int) -> missing.Mask:
-        """(N, M) bool, True where present."""
+        """(N, M) bool, True where present.
+
+        Args:
+            epoch: From 0.
+        """
         return self._draw(epoch) if self.anew and epoch else self.first
 
     def _draw(self, epoch: int) -> missing.Mask:
@@ -148,27 +203,14 @@ class Masks:
         return self._draw_items(len(items), epoch)[item]
 
     def _draw_items(self, items: int, epoch: int) -> missing.Mask:
-        settings, fingerprint = self.settings, self.table.fingerprint
-        ratio, kind = settings.missing(self.split)
-        overridden = self.split == "test" and not (settings.test_ratio is None and settings.test_type is None)
-        if settings.availability and not overridden:
+        settings = self.settings
+        ratio, kind = settings.of(self.split)
+        named: Mapping[str, Any] = {"seed": self.seed, "fingerprint": self.table.fingerprint, "epoch": epoch}
+        if settings.availability and not settings.overridden(self.split):
             return missing.draw_availability(
-                items,
-                settings.availability,
-                self.modalities,
-                reading=settings.availability_reading,
-                seed=settings.seed + epoch,
-                fingerprint=fingerprint,
+                items, settings.availability, self.modalities, reading=settings.availability_reading, **named
             )
-        return missing.draw(
-            items,
-            self.modalities,
-            ratio=ratio,
-            kind=kind,
-            seed=settings.seed,
-            fingerprint=fingerprint,
-            epoch=epoch,
-        )
+        return missing.draw(items, self.modalities, ratio=ratio, kind=kind, **named)
 
 
 class MultimodalData(pl.LightningDataModule):
@@ -176,46 +218,64 @@ class MultimodalData(pl.LightningDataModule):
 
     Attributes:
         tables: Split to table.
+        info: What the training table says about itself.
         modalities: Names in the order of the features.
         masks: Split to missing patterns.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        data_root: Path | str,
+        modalities: Sequence[str] = (),
+        missing: MissingSettings | None = None,
+        *,
+        seed: int = 0,
+        dataset: str = "",
+        batch_size: int = 128,
+        workers: int = 0,
+        image_size: int = 0,
+        complete: bool = False,
+    ) -> None:
         """Opens the tables and draws the patterns.
 
         Args:
-            settings: The run.
+            data_root: Folder that make_arrow.py wrote.
+            modalities: Those to use, in this order; empty: all.
+            missing: What goes missing; None is the paper's setting.
+            seed: Of order and missing patterns.
+            dataset: Name of the dataset that the tables have to be of; empty: any.
+            batch_size: Samples per batch of one process.
+            workers: Loading processes.
+            image_size: Side of images in pixels, where there are images.
+            complete: Whether training batches hold what is missing, too.
 
         Raises:
             MamolError: Tables missing, unreadable, of another dataset or without a modality asked for.
         """
         super().__init__()
-        if not settings.data_root:
+        if not str(data_root):
             raise MamolError("data_root is not set: data_root=<folder that make_arrow.py wrote>")
-        self.settings = settings
-        self.tables = open_tables(Path(settings.data_root))
+        self.tables = open_tables(Path(data_root))
         self.info = self.tables["train"].info
-        if settings.dataset and settings.dataset != self.info.dataset:
+        self.seed, self.batch_size, self.workers = seed, batch_size, workers
+        self.image_size, self.complete = image_size, complete
+        if dataset and canonical_name(dataset) != self.info.dataset:
             raise MamolError(
-                f"data_root={settings.data_root} holds {self.info.dataset}, not dataset={settings.dataset}; "
+                f"data_root={data_root} holds {self.info.dataset}, not dataset={dataset}; "
                 "give the other folder, or dataset='' to take any"
             )
-        self.modalities = settings.modalities or tuple(self.info.modalities)
-        absent = [name for name in self.modalities if name not in self.info.modalities]
+        self.modalities = tuple(modalities) or self.info.names
+        absent = [name for name in self.modalities if name not in self.info.names]
         if absent:
             raise MamolError(
-                f"modalities={list(self.modalities)}: {settings.data_root} has only "
-                f"{', '.join(self.info.modalities)}; make the table with --modalities {','.join(self.modalities)}"
+                f"modalities={list(self.modalities)}: {data_root} has only "
+                f"{', '.join(self.info.names)}; make the table with --modalities {','.join(self.modalities)}"
             )
-        self.masks = {s: Masks(self.tables[s], self.modalities, s, settings) for s in SPLITS}
-
-    def dataset(self, split: str) -> BatchDataset:
-        """What serves the batches of a split."""
-        s = self.settings
-        return dataset_of(self.tables[split], self.modalities, s.backbone, s.image_size, s.missing_fill)
+        settings = MissingSettings() if missing is None else missing
+        self.masks = {s: Masks(self.tables[s], self.modalities, s, settings, seed) for s in SPLITS}
 
     def realised_missing(self) -> dict[str, Any]:
-        """Per split, what the missing patterns came to."""
+        """Split to counts of its missing patterns as drawn; see ``mamol.data.missing.realised``."""
         return {split: missing.realised(masks.first, self.modalities) for split, masks in self.masks.items()}
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
@@ -232,20 +292,26 @@ class MultimodalData(pl.LightningDataModule):
 
     def _loader(self, split: str) -> DataLoader[dict[str, Tensor]]:
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        training = split == "train"
         batches = Batches(
             self.masks[split],
             len(self.tables[split]),
-            self.settings.per_gpu_batchsize,
-            seed=self.settings.seed,
-            shuffle=split == "train",
+            self.batch_size,
+            seed=self.seed,
+            shuffle=training,
             rank=rank,
             ranks=ranks,
         )
         return DataLoader(
-            self.dataset(split),
+            dataset_of(
+                self.tables[split],
+                self.modalities,
+                image_size=self.image_size,
+                complete=self.complete and training,
+            ),
             sampler=batches,
             batch_size=None,
-            num_workers=self.settings.num_workers,
-            persistent_workers=self.settings.num_workers > 0,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

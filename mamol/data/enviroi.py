@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 
 
 def read_roi_text(path: Path) -> np.ndarray:
@@ -13,6 +13,9 @@ def read_roi_text(path: Path) -> np.ndarray:
 
     The header names the size (``File Dimension: 1905 x 349``, width first) and the points of every region
     (``ROI npts``); then follow the points, region by region: number, x, y from 1, and values that are not needed.
+
+    Args:
+        path: The text file.
 
     Returns:
         (H, W) int64; 0 outside the regions, the k-th region is class k.

@@ -1,14 +1,15 @@
 """What is known about the releases of each dataset, as data.
 
-Adding a scene is adding one entry to ``DATASETS``. Loader code never mentions a scene by name. The files and variables
-are those of the public releases (MaMOL/DPMamba, MMRS, S2FL, OUC, MFT, MDL-RS and the original sources); counts are
-labelled pixels as published.
+Adding a scene is adding one entry to ``DATASETS``, here or in a plugin. Loader code never mentions a scene by name. The
+files and variables are those of the public releases (MaMOL/DPMamba, MMRS, S2FL, OUC, MFT, MDL-RS and the original
+sources); counts are labelled pixels as published.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
+from mamol.core.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,11 @@ Candidates = tuple[ArrayFile, ...]
 
 
 def files(*specs: str) -> Candidates:
-    """Candidates from ``file`` or ``file:variable``, in the order in which they are tried."""
+    """Candidates from texts.
+
+    Args:
+        specs: ``file`` or ``file:variable`` each, in the order in which they are tried.
+    """
     return tuple(ArrayFile(file, variable or None) for file, _, variable in (spec.partition(":") for spec in specs))
 
 
@@ -115,7 +120,11 @@ COMMON = {"hsi": HSI, "lidar": LIDAR, "sar": SAR, "ms": MS}
 
 
 def mft(bands: Mapping[str, int]) -> PrecutFacts:
-    """The MFT release: windows of 11×11 pixels, every array in a variable ``Data``."""
+    """The MFT release: windows of 11×11 pixels, every array in a variable ``Data``.
+
+    Args:
+        bands: Modality -> number of bands.
+    """
 
     def part(ending: str) -> PrecutPart:
         modalities = {name: ArrayFile(f"{name.upper()}_{ending}", "Data") for name in bands}
@@ -272,14 +281,17 @@ ANY_SCENE = SceneFacts(
     test_labels=TEST_LABELS,
 )
 
-DATASETS: dict[str, SceneFacts] = {
-    facts.name: facts for facts in (HOUSTON2013, TRENTO, AUGSBURG, MUUFL, BERLIN, SYNTHETIC, ANY_SCENE)
-}
+DATASETS: Registry[SceneFacts] = Registry("dataset")
 """Name of a dataset, as on the command line -> its facts."""
+for _facts in (HOUSTON2013, TRENTO, AUGSBURG, MUUFL, BERLIN, SYNTHETIC, ANY_SCENE):
+    DATASETS.add(_facts.name, _facts)
 
 
 def facts_of(dataset: str) -> SceneFacts:
     """The facts of a dataset.
+
+    Args:
+        dataset: Its name in ``DATASETS``, in any letter case.
 
     Raises:
         MamolError: If there is no dataset of that name.

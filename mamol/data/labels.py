@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mamol.core.errors import MamolError
 from mamol.data.facts import Candidates, SceneFacts
 from mamol.data.reading import RawFolder, as_labels
-from mamol.errors import MamolError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -105,6 +105,11 @@ def _fitting(official: np.ndarray, labels: np.ndarray, what: str) -> np.ndarray:
 
 def class_names(facts: SceneFacts, labels: np.ndarray, folder: RawFolder) -> tuple[str, ...]:
     """Names of the classes 1 … largest label; numbered names if the known ones are not as many.
+
+    Args:
+        facts: The known names, and the dataset's name for messages.
+        labels: (H, W) int64, 0 unlabelled, classes from 1.
+        folder: The raw files, for messages.
 
     Raises:
         MamolError: If there is no labelled pixel at all, or none of some class.

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import scipy.io
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 
 UNREADABLE = (
     *(OSError, ValueError, TypeError, LookupError, NotImplementedError, EOFError, zlib.error),

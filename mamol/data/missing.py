@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
+from mamol.core.names import pattern_name
 
 Mask = NDArray[np.bool_]
 
 
 def incomplete_patterns(modalities: int) -> Mask:
-    """All 2^M - 2 patterns that miss something but not everything, as (2^M - 2, M) bool."""
+    """All patterns that miss something but not everything.
+
+    Args:
+        modalities: M, how many there are.
+
+    Returns:
+        (2^M - 2, M) bool, True where present.
+    """
     rows = [p for p in product((True, False), repeat=modalities) if any(p) and not all(p)]
     return np.array(rows, bool).reshape(-1, modalities)
-
-
-def pattern_name(present: Sequence[bool] | Mask, modalities: Sequence[str]) -> str:
-    """The present modalities joined by +, as in ``hsi+lidar``."""
-    return "+".join(name for name, there in zip(modalities, present, strict=True) if there)
 
 
 def _generator(*key: object) -> np.random.Generator:
@@ -61,7 +64,8 @@ def draw(
     patterns = _patterns_of(kind, modalities)
     mask = np.ones((samples, len(modalities)), bool)
     count = _count(ratio, samples) if len(patterns) else 0
-    rng = _generator("missing", fingerprint, kind, ratio, seed, epoch)
+    drawn = "both" if kind == "all" else kind  # two words for one thing
+    rng = _generator("missing", fingerprint, drawn, ratio, seed, epoch)
     chosen = rng.permutation(samples)[:count]
     mask[chosen] = rng.permutation(patterns)[np.arange(count) % max(len(patterns), 1)]
     return mask
@@ -85,7 +89,14 @@ def _patterns_of(kind: str, modalities: Sequence[str]) -> Mask:
 
 
 def draw_availability(
-    samples: int, rates: Mapping[str, float], modalities: Sequence[str], *, reading: str, seed: int, fingerprint: str
+    samples: int,
+    rates: Mapping[str, float],
+    modalities: Sequence[str],
+    *,
+    reading: str,
+    seed: int,
+    fingerprint: str,
+    epoch: int = 0,
 ) -> Mask:
     """Which modalities each sample has, at given rates per modality (the paper's Table 3).
 
@@ -99,6 +110,7 @@ def draw_availability(
             ``overall``: no sample misses more than one, as the paper's "75 % overall" requires.
         seed: Named seed of the run.
         fingerprint: Of the split.
+        epoch: Another draw for each epoch, where patterns are drawn anew.
 
     Returns:
         (N, M) bool, True where present.
@@ -118,7 +130,9 @@ def draw_availability(
             f"availability={dict(rates)} ({reading}): {sum(gone)} modalities would be missing in {samples} samples, "
             f"at most {most} can be; raise a rate"
         )
-    rng = _generator("availability", fingerprint, sorted(rates.items()), reading, seed)
+    # The first epoch is keyed as it was before there was an epoch in the key.
+    later = (epoch,) if epoch else ()
+    rng = _generator("availability", fingerprint, sorted(rates.items()), reading, seed, *later)
     mask = np.ones((samples, len(modalities)), bool)
     if reading == "overall":
         mask[rng.permutation(samples)[: sum(gone)], np.repeat(np.arange(len(modalities)), gone)] = False
@@ -141,7 +155,11 @@ def _leave_one(mask: Mask, rng: np.random.Generator) -> Mask:
 
 
 def realised(mask: Mask, modalities: Sequence[str]) -> dict[str, Any]:
-    """What a mask came to, for printing and ``metrics.json``.
+    """Counts of what is missing in a mask, for printing and ``metrics.json``.
+
+    Args:
+        mask: (N, M) bool, True where present.
+        modalities: M names, in the order of the columns.
 
     Returns:
         ``n``, ``incomplete_percent``, ``patterns`` (name to count, most complete first) and

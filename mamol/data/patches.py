@@ -13,10 +13,26 @@ class Cutter(Protocol):
     size: int
 
     def cut(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Windows (B, C, P, P) float32 of the pixels at ``rows`` and ``cols``, (B,) each; always a fresh array."""
+        """Windows of pixels.
+
+        Args:
+            rows: (B,) integers, the pixels' rows from 0.
+            cols: (B,) integers, their columns from 0.
+
+        Returns:
+            A fresh (B, C, P, P) float32 array.
+        """
 
     def centres(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Values (B, C) of the pixels themselves, in the source's type."""
+        """Values of the pixels themselves.
+
+        Args:
+            rows: (B,) integers, the pixels' rows from 0.
+            cols: (B,) integers, their columns from 0.
+
+        Returns:
+            (B, C), in the source's type.
+        """
 
 
 class ChunkedRows:
@@ -41,7 +57,14 @@ class ChunkedRows:
         return self._chunks[0].shape[1:]
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """A fresh array of the items at ``indices``, of shape ``indices.shape + item_shape``."""
+        """Some of the items.
+
+        Args:
+            indices: Item numbers from 0 over all chunks, integers of any shape.
+
+        Returns:
+            A fresh array of shape ``indices.shape + item_shape``.
+        """
         if len(self._chunks) == 1:
             return self._chunks[0].take(indices, axis=0)
         result = np.empty(indices.shape + self.item_shape, self._chunks[0].dtype)
@@ -72,7 +95,14 @@ class WindowCutter:
 
     @classmethod
     def of_pixels(cls, pixels: ChunkedRows, height: int, width: int, size: int) -> "WindowCutter":
-        """A cutter over H·W pixels (C,) in row-major order that lie in chunks."""
+        """A cutter over a raster whose pixels lie in chunks.
+
+        Args:
+            pixels: H·W items (C,) in row-major order.
+            height: H, rows of the raster.
+            width: W, columns of the raster.
+            size: Side P of the windows, in pixels.
+        """
         cutter = cls.__new__(cls)
         cutter._set_up(pixels, height, width, size)
         return cutter
@@ -83,14 +113,30 @@ class WindowCutter:
         self._offsets = np.arange(size) - size // 2
 
     def cut(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Windows (B, C, P, P) float32 of the pixels at ``rows`` and ``cols``, (B,) each; always a fresh array."""
+        """Windows of pixels.
+
+        Args:
+            rows: (B,) integers, the pixels' rows from 0.
+            cols: (B,) integers, their columns from 0.
+
+        Returns:
+            A fresh (B, C, P, P) float32 array.
+        """
         window_rows = _mirrored(np.asarray(rows, np.int64)[:, None] + self._offsets, self._height)
         window_cols = _mirrored(np.asarray(cols, np.int64)[:, None] + self._offsets, self._width)
         windows = self._pixels.take(window_rows[:, :, None] * self._width + window_cols[:, None, :])
         return np.ascontiguousarray(windows.transpose(0, 3, 1, 2), dtype=np.float32)
 
     def centres(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Values (B, C) of the pixels themselves, in the raster's type."""
+        """Values of the pixels themselves.
+
+        Args:
+            rows: (B,) integers, the pixels' rows from 0.
+            cols: (B,) integers, their columns from 0.
+
+        Returns:
+            (B, C), in the raster's type.
+        """
         return self._pixels.take(np.asarray(rows, np.int64) * self._width + np.asarray(cols, np.int64))
 
 
@@ -113,9 +159,25 @@ class SampleCutter:
         self.channels, self.size = samples.shape[2], samples.shape[3]
 
     def cut(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Windows (B, C, P, P) float32 of the samples ``rows``; ``cols`` are all 0."""
+        """Windows of samples.
+
+        Args:
+            rows: (B,) integers, sample numbers from 0.
+            cols: (B,), all 0; they are not looked at.
+
+        Returns:
+            A fresh (B, C, P, P) float32 array.
+        """
         return np.ascontiguousarray(self._samples[rows], dtype=np.float32)
 
     def centres(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Values (B, C) at the windows' centre pixel."""
+        """Values at the windows' centre pixel.
+
+        Args:
+            rows: (B,) integers, sample numbers from 0.
+            cols: (B,), all 0; they are not looked at.
+
+        Returns:
+            (B, C), in the samples' type.
+        """
         return self._samples[rows, :, self.size // 2, self.size // 2]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mamol.core.errors import MamolError
 from mamol.data.facts import PrecutFacts, PrecutPart, SceneFacts
 from mamol.data.labels import LabelMaps
 from mamol.data.reading import RawFolder, check_finite
-from mamol.errors import MamolError
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,12 @@ class Samples:
 
 
 def find_precut(facts: SceneFacts, folder: RawFolder) -> PrecutFacts | None:
-    """The pre-cut release that lies in the folder; None if it holds a scene."""
+    """The pre-cut release that lies in a folder; None if the folder holds none.
+
+    Args:
+        facts: Which pre-cut releases the dataset has.
+        folder: The raw files.
+    """
     return next((release for release in facts.precut if _is_there(release.train, folder)), None)
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from mamol.core.errors import MamolError
 from mamol.data import splits
 from mamol.data.arrowfiles import FORMAT_VERSION
 from mamol.data.counting import count_table
 from mamol.data.facts import facts_of
 from mamol.data.overlap import Overlap, measure
 from mamol.data.patches import Cutter
+from mamol.data.sceneinfo import LAYOUTS, SceneInfo
 from mamol.data.scenes import Scene, load_scene
 from mamol.data.splits import Pixels, Split
-from mamol.data.tableinfo import LAYOUTS, TableInfo
 from mamol.data.writing import check_folder, check_size, write_tables
-from mamol.errors import MamolError
 
 LOGGER = logging.getLogger(__name__)
 DEFAULT_PATCH_SIZE = 14
@@ -72,7 +72,7 @@ def prepare(options: Options) -> str:
         A report for the user: counts, shortfalls, overlap, sizes, files and the next command.
 
     Raises:
-        MamolError: If an option is wrong, the raw files are, or the tables cannot be had.
+        MamolError: If an option or a raw file is wrong, or the tables cannot be drawn or written.
     """
     _check(options)
     scene = load_scene(options.dataset, options.root, modalities=options.modalities, scene_file=options.scene_file)
@@ -118,9 +118,9 @@ def _patch_size(options: Options, scene: Scene) -> int:
     return scene.window_size
 
 
-def _info(options: Options, scene: Scene, split: Split, overlap: Overlap, patch_size: int) -> TableInfo:
+def _info(options: Options, scene: Scene, split: Split, overlap: Overlap, patch_size: int) -> SceneInfo:
     statistics = {name: _mean_and_std(scene.cutter(name, patch_size), split.pixels["train"]) for name in scene.rasters}
-    return TableInfo(
+    return SceneInfo(
         format_version=FORMAT_VERSION,
         dataset=facts_of(options.dataset).name,
         scene=scene.name,
@@ -159,7 +159,7 @@ def _mean_and_std(cutter: Cutter, train: Pixels) -> tuple[list[float], list[floa
     return mean.tolist(), np.where(constant, 1.0, std).tolist()
 
 
-def _report(options: Options, info: TableInfo, overlap: Overlap, files: list[Path]) -> str:
+def _report(options: Options, info: SceneInfo, overlap: Overlap, files: list[Path]) -> str:
     bands = ", ".join(f"{name} {count}" for name, count in info.modalities.items())
     lines = [
         f"{info.scene}: {info.scene_shape[0]} x {info.scene_shape[1]}, bands: {bands}, windows of {info.patch_size}",

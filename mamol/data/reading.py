@@ -9,11 +9,11 @@ import numpy as np
 import rasterio
 import rasterio.errors
 
+from mamol.core.errors import MamolError
+from mamol.core.files import sha256_of
 from mamol.data.enviroi import read_roi_text
 from mamol.data.facts import ArrayFile, Candidates
 from mamol.data.matfiles import read_mat
-from mamol.errors import MamolError
-from mamol.files import sha256_of
 
 LOGGER = logging.getLogger(__name__)
 SUFFIXES = (".mat", ".npy", ".tif", ".tiff")
@@ -46,12 +46,12 @@ MOST_CLASSES = 1000
 
 @dataclass
 class RawFolder:
-    """A folder of raw files; remembers what the files that were read say beside their arrays.
+    """A folder of raw files; keeps the sha256 and the georeference of every file that it reads.
 
     Attributes:
         root: The folder.
         sources: File name relative to the root -> sha256.
-        georeferences: Height, width and place of every georeferenced file.
+        georeferences: (height, width) and place of every georeferenced file that was read.
     """
 
     root: Path
@@ -68,7 +68,11 @@ class RawFolder:
             raise MamolError(f"root {self.root}: no such folder; give the folder with the raw files of the scene")
 
     def has(self, candidates: Candidates) -> bool:
-        """Whether a file of one of the candidates is there."""
+        """Whether the file of any candidate is there.
+
+        Args:
+            candidates: Where it may lie.
+        """
         return any(self._path(candidate) for candidate in candidates)
 
     def read(self, candidates: Candidates, what: str) -> Found:
@@ -100,7 +104,14 @@ class RawFolder:
         raise MamolError(f"{what}: no file for it in {self.root}; expected one of {tried}; found {here}")
 
     def georeference(self, shape: tuple[int, ...]) -> GeoReference | None:
-        """Where a grid of this height and width lies, by the first file that says so; warns if another disagrees."""
+        """Where a grid lies, as the first file of its size says; warns if another file disagrees.
+
+        Args:
+            shape: Height and width of the grid.
+
+        Returns:
+            The place; None if no file that was read says it.
+        """
         places = [place for size, place in self.georeferences if size == shape]
         if len(set(places)) > 1:
             LOGGER.warning("%s: its files have different georeferences; maps will get the first", self.root)

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mamol.core.errors import MamolError
+from mamol.core.names import canonical_all
 from mamol.data.facts import ArrayFile, Candidates, SceneFacts
-from mamol.data.modalities import canonical_all
-from mamol.errors import MamolError
 
 KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "note")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mamol.core.errors import MamolError
+from mamol.core.names import canonical_all
 from mamol.data.facts import ANY_SCENE, SceneFacts, facts_of
 from mamol.data.labels import LabelMaps, class_names, read_label_maps
-from mamol.data.modalities import canonical_all
 from mamol.data.patches import Cutter, SampleCutter, WindowCutter
 from mamol.data.precut import find_precut, read_precut
 from mamol.data.reading import GeoReference, RawFolder, as_raster
 from mamol.data.scenejson import read_scene_json
-from mamol.errors import MamolError
 
 __all__ = ["GeoReference", "Scene", "load_scene"]
 LOGGER = logging.getLogger(__name__)
@@ -79,7 +79,12 @@ class Scene:
         return {name: raster.shape[2] for name, raster in self.rasters.items()}
 
     def cutter(self, modality: str, size: int) -> Cutter:
-        """Cuts windows of side ``size`` for a modality; a pre-cut release has windows of its own side only."""
+        """What cuts the windows of a modality.
+
+        Args:
+            modality: A name in ``rasters``.
+            size: Side P of the windows, in pixels; not looked at for a pre-cut release, whose windows are cut already.
+        """
         raster = self.rasters[modality]
         return WindowCutter(raster, size) if self.window_size is None else SampleCutter(raster)
 

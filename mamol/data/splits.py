@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mamol.core.errors import MamolError
+from mamol.core.names import PROTOCOLS, SPLITS
 from mamol.data.blocks import eligible_pixels
 from mamol.data.labels import LabelMaps
-from mamol.errors import MamolError
 
-PROTOCOLS = ("disjoint", "paper", "official", "blocks")
-SPLITS = ("train", "val", "test")
 DEFAULT_PER_CLASS = {"train": 100, "val": 50, "test": 300}
 VAL_SHARE_OF_OFFICIAL = 0.1
 """At most this share of a class's official training pixels is held out for validation."""
@@ -69,8 +68,8 @@ def draw(
         patch_size: Side of the windows, for ``blocks``.
 
     Raises:
-        MamolError: If the protocol is unknown or cannot be had, a number is out of range, or a class gets no training
-            pixel.
+        MamolError: If the protocol is unknown or needs maps that are not there, a number is out of range, or a class
+            gets no training pixel.
     """
     check_request(protocol, per_class, seed)
     if protocol == "official" and (maps.train is None or maps.test is None):
@@ -106,6 +105,11 @@ def _or(value: int | None, default: int) -> int:
 
 def check_request(protocol: str, per_class: Mapping[str, int | None], seed: int) -> None:
     """Checks what can be checked before the labels are read.
+
+    Args:
+        protocol: One of ``PROTOCOLS``.
+        per_class: Split -> pixels per class, at least 1 (``val``: 0); None: the protocol's default.
+        seed: 0 or more.
 
     Raises:
         MamolError: If the protocol is unknown or a number is out of range.

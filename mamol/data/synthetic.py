@@ -22,8 +22,8 @@ from scipy.io import savemat
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, label
 from scipy.spatial import cKDTree
 
-from mamol.errors import MamolError
-from mamol.files import replacing
+from mamol.core.errors import MamolError
+from mamol.core.files import replacing
 
 CLASSES = ("water", "grass", "crops", "trees", "buildings", "roads")
 BANDS = 48

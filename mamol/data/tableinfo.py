@@ -1,115 +1,74 @@
-"""What an Arrow table says about itself, and the columns that follow from it."""
+"""What any table says about itself, whatever its samples are."""
 
-import json
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
+from mamol.core.modality import Modality
 
-from mamol.data.arrowfiles import METADATA_KEY, parsed
-
-SCENE = "scene"
-"""Name of the file with the rasters in layout ``scene``."""
-LAYOUTS = ("patches", "scene")
+Statistics = Mapping[str, Sequence[float]]
+"""Modality to one number per band."""
 
 
-@dataclass(frozen=True)
-class TableInfo:
-    """What a table says about itself: the JSON under the schema's metadata key ``mamol``.
+class TableInfo(ABC):
+    """What every table says about itself.
 
     Attributes:
-        format_version: ``FORMAT_VERSION``.
-        dataset: Name in the registry, ``scene`` for a custom scene.
-        scene: The scene's own name.
+        format_version: Of the file.
+        dataset: Name in the registry.
         note: What a reader has to know of the data, e.g. that they are synthetic; may be empty.
-        modalities: Modality -> bands, in table order.
         classes: Class names in label order.
-        patch_size: Side of the windows.
-        layout: ``patches`` or ``scene``.
-        protocol: How the split was drawn.
-        seed: Seed of the draw.
-        split: ``train``, ``val``, ``test``, or ``scene`` for the rasters.
-        counts: Split -> class -> samples.
-        shortfall: Split -> class -> pixels that were asked for and not there.
-        mean: Modality -> mean per band of the training pixels.
-        std: Modality -> standard deviation per band of the training pixels, 1 for a constant band.
+        split: ``train``, ``val``, ``test``, or another file of the same output.
+        counts: Split -> class -> samples that have it.
         sources: Raw file -> sha256.
-        overlap: Measured overlap of test with train (the fields of ``overlap.Overlap``).
-        scene_shape: Height and width of the grid that row and col refer to.
         output: sha256 that all files written together share.
+        task: What the labels are; a key of ``mamol.core.task.TASKS``.
+        protocol: How the split was drawn.
     """
 
     format_version: int
     dataset: str
-    scene: str
     note: str
-    modalities: dict[str, int]
     classes: tuple[str, ...]
-    patch_size: int
-    layout: str
-    protocol: str
-    seed: int
     split: str
     counts: dict[str, dict[str, int]]
-    shortfall: dict[str, dict[str, int]]
-    mean: dict[str, list[float]]
-    std: dict[str, list[float]]
     sources: dict[str, str]
-    overlap: dict[str, Any]
-    scene_shape: tuple[int, int]
     output: str
+    task: str
+    protocol: str
 
     @property
-    def task(self) -> str:
-        """What the labels are: one class per sample."""
-        return "classes"
+    @abstractmethod
+    def inputs(self) -> tuple[Modality, ...]:
+        """The modalities, in table order."""
 
     @property
-    def inputs(self) -> dict[str, str]:
-        """Modalities that are no windows: none."""
-        return {}
+    def names(self) -> tuple[str, ...]:
+        """Names of the modalities."""
+        return tuple(modality.name for modality in self.inputs)
 
+    @property
+    def window(self) -> int | None:
+        """Side of the windows in pixels; None where samples are no windows."""
+        return None
+
+    @property
+    def normalisation(self) -> tuple[Statistics, Statistics] | None:
+        """Mean and standard deviation of the training pixels; None where samples come normalised."""
+        return None
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """``dataset``, ``protocol`` and ``seed``: which draw of samples this is, as checkpoints keep it."""
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """``layout``, ``overlap`` and ``counts``, for ``metrics.json``."""
+
+    @abstractmethod
+    def plain(self) -> dict[str, Any]:
+        """Its fields by name."""
+
+    @abstractmethod
     def to_json(self) -> str:
-        """The JSON text; modalities are in a list, because their order counts."""
-        return json.dumps(asdict(self) | {"modalities": list(self.modalities.items())}, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str | bytes, path: Path) -> "TableInfo":
-        """The information in a table.
-
-        Args:
-            text: What ``to_json`` gave.
-            path: The table's file, for messages.
-
-        Raises:
-            MamolError: If it is of another version of the format or not complete.
-        """
-        content = parsed(text, path, [each.name for each in fields(cls)])
-        height, width = content["scene_shape"]
-        return cls(
-            **content
-            | {
-                "modalities": dict(content["modalities"]),
-                "classes": tuple(content["classes"]),
-                "scene_shape": (height, width),
-            }
-        )
-
-
-def tensor_type(shape: tuple[int, ...]) -> pa.DataType:
-    """The Arrow type of a column of float32 arrays of one shape."""
-    return pa.fixed_shape_tensor(pa.float32(), shape)
-
-
-def schema_of(info: TableInfo) -> pa.Schema:
-    """The schema of the file that ``info`` describes, with the metadata."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    if info.split == SCENE:
-        shapes = {name: (info.scene_shape[1], bands) for name, bands in info.modalities.items()}
-    elif info.layout == "patches":
-        shapes = {name: (bands, info.patch_size, info.patch_size) for name, bands in info.modalities.items()}
-    columns = [(name, tensor_type(shape)) for name, shape in shapes.items()]
-    if info.split != SCENE:
-        columns += [("label", pa.int64()), ("row", pa.int32()), ("col", pa.int32())]
-    return pa.schema(columns, metadata={METADATA_KEY: info.to_json().encode()})
+        """The JSON text under the schema's metadata key ``mamol``."""

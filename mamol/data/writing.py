@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mamol.core.errors import MamolError
+from mamol.core.files import replacing
 from mamol.data.patches import Cutter
 from mamol.data.progress import shown
+from mamol.data.sceneinfo import SCENE, SceneInfo, schema_of, tensor_type
 from mamol.data.scenes import Scene
 from mamol.data.splits import SPLITS, Pixels
-from mamol.data.tableinfo import SCENE, TableInfo, schema_of, tensor_type
-from mamol.errors import MamolError
-from mamol.files import replacing
 
 BATCH_BYTES = 32 * 2**20
 """Size of a record batch, and so of the memory that writing takes."""
@@ -24,8 +24,13 @@ LIMIT_BYTES = 4 * 10**9
 """Size beyond which layout ``patches`` is refused."""
 
 
-def output_identity(info: TableInfo, pixels: Mapping[str, Pixels]) -> str:
-    """The sha256 by which files written together know each other: of the information and all pixels."""
+def output_identity(info: SceneInfo, pixels: Mapping[str, Pixels]) -> str:
+    """The sha256 that all files written together share.
+
+    Args:
+        info: The information; its ``split`` and ``output`` do not count.
+        pixels: Split -> pixels.
+    """
     content = json.loads(dataclasses.replace(info, split="", output="").to_json())
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for split in SPLITS:
@@ -35,12 +40,23 @@ def output_identity(info: TableInfo, pixels: Mapping[str, Pixels]) -> str:
 
 
 def bytes_as_patches(modalities: Mapping[str, int], patch_size: int, samples: int) -> int:
-    """Size of the windows of so many samples on disk."""
+    """Size of windows on disk, in bytes.
+
+    Args:
+        modalities: Modality -> number of bands.
+        patch_size: Side P of the windows, in pixels.
+        samples: How many samples there are.
+    """
     return sum(modalities.values()) * patch_size**2 * 4 * samples
 
 
 def check_size(modalities: Mapping[str, int], patch_size: int, samples: int) -> None:
     """Refuses windows that would fill the disk.
+
+    Args:
+        modalities: Modality -> number of bands.
+        patch_size: Side P of the windows, in pixels.
+        samples: How many samples there are.
 
     Raises:
         MamolError: If layout ``patches`` would take more than 4 GB.
@@ -54,7 +70,10 @@ def check_size(modalities: Mapping[str, int], patch_size: int, samples: int) -> 
 
 
 def check_folder(out: Path) -> None:
-    """Refuses to write over something that is not a table of ours.
+    """Refuses to write over something that is not a table of make_arrow.py.
+
+    Args:
+        out: Folder of the tables; it need not be there yet.
 
     Raises:
         MamolError: If ``out`` is a file, or one of the names is taken by another file.
@@ -76,7 +95,7 @@ def _is_ours(path: Path) -> bool:
         return b'{"format_version"' in file.read(2**20)
 
 
-def write_tables(out: Path, info: TableInfo, scene: Scene, pixels: Mapping[str, Pixels]) -> list[Path]:
+def write_tables(out: Path, info: SceneInfo, scene: Scene, pixels: Mapping[str, Pixels]) -> list[Path]:
     """Writes an output: all files under temporary names, then renamed one after the other.
 
     Should that be interrupted between two renames, the files' ``output`` differ and the reader refuses them.
@@ -119,7 +138,7 @@ def write_files(out: Path, jobs: Mapping[str, tuple[pa.Schema, Iterable[pa.Recor
     return [out / f"{name}.arrow" for name in jobs]
 
 
-def _split_batches(info: TableInfo, cutters: Mapping[str, Cutter], pixels: Pixels) -> Iterator[pa.RecordBatch]:
+def _split_batches(info: SceneInfo, cutters: Mapping[str, Cutter], pixels: Pixels) -> Iterator[pa.RecordBatch]:
     schema = schema_of(info)
     stored = cutters if info.layout == "patches" else {}
     per_sample = bytes_as_patches(info.modalities, info.patch_size, 1) if stored else 16
@@ -130,7 +149,7 @@ def _split_batches(info: TableInfo, cutters: Mapping[str, Cutter], pixels: Pixel
         yield pa.record_batch(columns, schema=schema)
 
 
-def _scene_batches(info: TableInfo, scene: Scene) -> Iterator[pa.RecordBatch]:
+def _scene_batches(info: SceneInfo, scene: Scene) -> Iterator[pa.RecordBatch]:
     schema = schema_of(info)
     height, width = info.scene_shape
     for part in _slices(height, width * sum(info.modalities.values()) * 4):

@@ -1,6 +1,6 @@
 """``evaluate``: one checkpoint at every missing rate and type."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mamol.core.files import replacing
+from mamol.core.settings import Settings
+from mamol.core.task import TASKS
 from mamol.data.datamodules import Masks
 from mamol.data.missing import Mask
 from mamol.data.tables import AnyTable
@@ -16,11 +19,8 @@ from mamol.evaluation.markdown import markdown
 from mamol.evaluation.patterns import all_patterns, evaluate_patterns, under_mask
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import accuracy_plot
-from mamol.evaluation.predict import batch_of
-from mamol.evaluation.tasks import TASKS
 from mamol.evaluation.trained import Trained, open_trained
-from mamol.files import replacing
-from mamol.settings import Settings
+from mamol.training.machine import arithmetic, batch_on
 
 ALL = "all"  # in the column ``present``: all samples together
 
@@ -42,35 +42,87 @@ def evaluate(settings: Settings) -> str:
         MamolError: Something the user gave does not fit; nothing is written then.
     """
     trained = open_trained(settings, "evaluate")
-    types = settings.evaluate_types or all_types(trained.modalities)
-    masks = {
-        (kind, ratio): Masks(
-            trained.table, trained.modalities, "test", replace(settings, test_ratio=ratio, test_type=kind)
-        ).first
-        for kind in types
-        for ratio in settings.evaluate_ratios
-    }
-    with trained.precision():
-        probabilities = evaluate_patterns(
+    asked = settings.evaluate
+    masks = draw_masks(trained, asked.evaluate_ratios, asked.evaluate_types)
+    probabilities = all_predictions(trained)
+    return _write(trained, score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained))
+
+
+def all_predictions(trained: Trained) -> NDArray[np.float32]:
+    """Every test sample under every pattern: (P, N, K), as of ``evaluate_patterns``.
+
+    Args:
+        trained: Checkpoint and tables.
+    """
+    settings = trained.settings
+    with arithmetic(settings.training.precision, trained.device):
+        return evaluate_patterns(
             trained.network,
             trained.table,
             trained.modalities,
             trained.device,
-            settings.progress_bar,
-            batch=batch_of(settings),
-            workers=settings.num_workers,
+            settings.machine.progress_bar,
+            batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
+            workers=settings.machine.num_workers,
         )
+
+
+Drawn = Mapping[tuple[str, float], Mask]
+
+
+def draw_masks(trained: Trained, ratios: Sequence[float], types: Sequence[str] = ()) -> Drawn:
+    """Which modalities go missing at every missing type and rate; mistakes in them are told here.
+
+    Args:
+        trained: Checkpoint and tables.
+        ratios: Missing rates.
+        types: Missing types; none are all.
+
+    Returns:
+        Type and rate to (N, M) bool, True where present.
+
+    Raises:
+        MamolError: A type names a modality that is not there, or would leave nothing.
+    """
+    settings = trained.settings
+    return {
+        (kind, ratio): Masks(
+            trained.table,
+            trained.modalities,
+            "test",
+            replace(settings.missing, test_ratio=ratio, test_type=kind),
+            settings.run.seed,
+        ).first
+        for kind in types or all_types(trained.modalities)
+        for ratio in ratios
+    }
+
+
+def score_grid(probabilities: NDArray[np.float32], trained: Trained, masks: Drawn) -> pd.DataFrame:
+    """The scores at every missing rate and type.
+
+    Args:
+        probabilities: Of ``all_predictions``.
+        trained: Checkpoint and tables.
+        masks: Of ``draw_masks``.
+
+    Returns:
+        A row per ``type``, ``ratio`` and ``present`` (``all`` samples, then each pattern): ``n`` and the task's scores.
+    """
     rows = [
         {"type": kind, "ratio": ratio, **row}
         for (kind, ratio), mask in masks.items()
         for row in _rows(score(probabilities, trained.table, trained.modalities, mask), trained.task.scores)
     ]
-    grid = pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))
-    return _write(trained, grid, _per_pattern(probabilities, trained))
+    return pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))
 
 
 def all_types(modalities: Sequence[str]) -> tuple[str, ...]:
-    """Every missing type of these modalities: each one, every ``a+b`` that leaves something, and ``both``."""
+    """Every missing type: each modality, every ``a+b`` that leaves something, and ``both``.
+
+    Args:
+        modalities: Names in the order of the features.
+    """
     some = ["+".join(gone) for size in range(1, len(modalities)) for gone in combinations(modalities, size)]
     return (*some, "both")
 
@@ -85,11 +137,11 @@ def score(probabilities: NDArray[np.float32], table: AnyTable, modalities: Seque
         mask: (N, M) bool, True where present.
 
     Returns:
-        As ``mamol.evaluation.tasks.Task.report``.
+        As ``mamol.core.task.Task.report``.
     """
     info = table.info
     chosen = under_mask(probabilities, mask)
-    return TASKS[info.task].report(chosen, table.label, mask, modalities, info.classes, table.group)
+    return TASKS.find(info.task).report(chosen, table.label, mask, modalities, info.classes, table.group)
 
 
 def _rows(result: dict[str, Any], scores: Sequence[str]) -> list[dict[str, Any]]:
@@ -128,7 +180,7 @@ def _as_text(title: str, trained: Trained, grid: pd.DataFrame, patterns: pd.Data
     parts = [
         f"# {title[0].upper()}{title[1:]}",
         f"Checkpoint {trained.checkpoint.name}, {len(trained.table)} test samples, "
-        f"missing patterns drawn with seed {trained.settings.seed}.",
+        f"missing patterns drawn with seed {trained.settings.run.seed}.",
     ]
     for name in trained.task.scores:
         unit = "×100" if name == "kappa" else "in percent"

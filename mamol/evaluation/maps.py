@@ -1,21 +1,23 @@
 """The class of every pixel of a scene, and the files that hold it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from matplotlib.figure import Figure
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rich.console import Console
 from rich.progress import track
 from scipy.io import savemat
 
+from mamol.core.errors import MamolError
+from mamol.core.files import replacing
 from mamol.data.patches import WindowCutter
 from mamol.data.scenes import GeoReference
-from mamol.errors import MamolError
 from mamol.evaluation.plots import class_colours, class_map, save_figure
-from mamol.files import replacing
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
 
@@ -58,63 +60,119 @@ def classify_scene(
     return classified.reshape(height, width), confidence.reshape(height, width)
 
 
-def write_map(
-    folder: Path,
-    name: str,
-    classified: np.ndarray,
-    confidence: np.ndarray,
-    classes: Sequence[str],
-    georeference: GeoReference | None,
-    title: str,
-) -> list[Path]:
-    """Writes a classified scene as picture, MATLAB file, NumPy array and, where its place is known, GeoTIFF.
+@dataclass(frozen=True)
+class Map:
+    """A classified scene.
 
-    In every file the classes are coded as in a label map, 1-K. ``<name>.mat`` holds ``classified``, ``confidence`` and
-    ``classes`` (a cell array); ``<name>.npy`` holds the codes; ``<name>.tif`` holds them with a colour table, the names
-    as tags ``CLASS_1`` … and 0 for "no data".
-
-    Args:
-        folder: Where to write; it is created.
-        name: File name without ending.
-        classified: (H, W) class index from 0.
-        confidence: (H, W) probability of that class, 0-1.
-        classes: K names.
-        georeference: Where the scene lies, if known.
-        title: Title of the picture.
-
-    Returns:
-        The files written.
+    Attributes:
+        classes: (H, W) codes 1-K as in a label map.
+        confidence: (H, W) float32, probability of that class, 0-1.
+        names: K class names.
+        title: Of its picture.
+        georeference: Where it lies, if known.
     """
-    codes = (classified + 1).astype(np.uint8 if len(classes) <= 255 else np.uint16)
-    stem = Path(folder) / name
-    picture, matlab, array, geotiff = (stem.with_name(name + ending) for ending in (".png", ".mat", ".npy", ".tif"))
-    save_figure(class_map(classified, classes, title=title), picture)
-    with replacing(matlab) as temporary:
-        content = {"classified": codes, "confidence": confidence, "classes": np.array(classes, dtype=object)}
-        savemat(temporary, content, appendmat=False, do_compression=True)
-    with replacing(array) as temporary, temporary.open("wb") as file:
-        np.save(file, codes)
-    if georeference is None:
-        return [picture, matlab, array]
-    _write_geotiff(geotiff, codes, classes, georeference)
-    return [picture, matlab, array, geotiff]
 
+    classes: np.ndarray
+    confidence: np.ndarray
+    names: tuple[str, ...]
+    title: str
+    georeference: GeoReference | None = None
 
-def _write_geotiff(path: Path, codes: np.ndarray, classes: Sequence[str], georeference: GeoReference) -> None:
-    height, width = codes.shape
-    profile = {
-        "driver": "GTiff",
-        "height": height,
-        "width": width,
-        "count": 1,
-        "dtype": codes.dtype,
-        "nodata": 0,
-        "compress": "deflate",
-        "crs": CRS.from_wkt(georeference.crs) if georeference.crs else None,
-        "transform": Affine(*georeference.transform),
-    }
-    colours = {code: (*map(int, colour), 255) for code, colour in enumerate(class_colours(len(classes)), 1)}
-    with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as file:
-        file.write(codes, 1)
-        file.write_colormap(1, colours)
-        file.update_tags(**{f"CLASS_{code}": text for code, text in enumerate(classes, 1)})
+    @classmethod
+    def of(
+        cls,
+        classified: np.ndarray,
+        confidence: np.ndarray,
+        names: Sequence[str],
+        title: str,
+        georeference: GeoReference | None = None,
+    ) -> "Map":
+        """The map of class indices.
+
+        Args:
+            classified: (H, W) class index from 0.
+            confidence: (H, W) probability of that class, 0-1.
+            names: K class names.
+            title: Of its picture.
+            georeference: Where it lies, if known.
+        """
+        codes = (classified + 1).astype(np.uint8 if len(names) <= 255 else np.uint16)
+        return cls(codes, confidence, tuple(names), title, georeference)
+
+    def plot(self) -> Figure:
+        """The picture, with a legend."""
+        return class_map(self.classes.astype(np.int32) - 1, self.names, title=self.title)
+
+    def save(self, path: Path | str) -> Path:
+        """Writes the map, atomically, in the format that the file's ending says.
+
+        ``.mat`` holds ``classified``, ``confidence`` and ``classes`` (a cell array); ``.npy`` holds the codes; ``.tif``
+        holds them with a colour table, the names as tags ``CLASS_1`` … and 0 for "no data"; ``.png`` is the picture.
+
+        Args:
+            path: The file; its folder is created.
+
+        Returns:
+            The file.
+
+        Raises:
+            MamolError: The ending is none of these, or a GeoTIFF is asked for and nobody knows where the scene lies.
+        """
+        path = Path(path)
+        writers = {".png": self._save_png, ".mat": self._save_mat, ".npy": self._save_npy, ".tif": self._save_tif}
+        if path.suffix not in writers:
+            raise MamolError(f"map {path}: a file of this ending cannot be written; use one of {', '.join(writers)}")
+        writers[path.suffix](path)
+        return path
+
+    def save_all(self, folder: Path, name: str) -> list[Path]:
+        """Writes the map in every format that it can have.
+
+        Args:
+            folder: Where to write; it is created.
+            name: File name without ending.
+
+        Returns:
+            The files written.
+        """
+        endings = (".png", ".mat", ".npy", *([".tif"] if self.georeference else []))
+        return [self.save(Path(folder) / f"{name}{ending}") for ending in endings]
+
+    def _save_png(self, path: Path) -> None:
+        save_figure(self.plot(), path)
+
+    def _save_mat(self, path: Path) -> None:
+        with replacing(path) as temporary:
+            content = {
+                "classified": self.classes,
+                "confidence": self.confidence,
+                "classes": np.array(self.names, dtype=object),
+            }
+            savemat(temporary, content, appendmat=False, do_compression=True)
+
+    def _save_npy(self, path: Path) -> None:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, self.classes)
+
+    def _save_tif(self, path: Path) -> None:
+        if self.georeference is None:
+            raise MamolError(
+                f"map {path}: no file of the scene says where it lies, so there is no GeoTIFF; use .png, .mat or .npy"
+            )
+        height, width = self.classes.shape
+        profile = {
+            "driver": "GTiff",
+            "height": height,
+            "width": width,
+            "count": 1,
+            "dtype": self.classes.dtype,
+            "nodata": 0,
+            "compress": "deflate",
+            "crs": CRS.from_wkt(self.georeference.crs) if self.georeference.crs else None,
+            "transform": Affine(*self.georeference.transform),
+        }
+        colours = {code: (*map(int, colour), 255) for code, colour in enumerate(class_colours(len(self.names)), 1)}
+        with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as file:
+            file.write(self.classes, 1)
+            file.write_colormap(1, colours)
+            file.update_tags(**{f"CLASS_{code}": text for code, text in enumerate(self.names, 1)})

@@ -10,18 +10,24 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mamol.core.task import TASKS
 from mamol.data.datamodules import dataset_of
 from mamol.data.missing import Mask, incomplete_patterns
 from mamol.data.tables import AnyTable
-from mamol.errors import MamolError
-from mamol.evaluation.predict import BATCH
-from mamol.evaluation.tasks import TASKS
-from mamol.models.architectures import clip_spec
-from mamol.models.network import Network
+from mamol.network.network import Network
+from mamol.training.machine import CPU_BATCH
+from mamol.training.module import check_finite
 
 
 def all_patterns(modalities: int) -> Mask:
-    """All 2^M - 1 non-empty patterns as (2^M - 1, M) bool, most complete first."""
+    """All non-empty patterns.
+
+    Args:
+        modalities: M, how many there are.
+
+    Returns:
+        (2^M - 1, M) bool, True where present; most complete first.
+    """
     rows = np.concatenate([np.ones((1, modalities), bool), incomplete_patterns(modalities)])
     return rows[np.argsort(-rows.sum(1), kind="stable")]
 
@@ -34,12 +40,12 @@ def complete_batches(
     progress: bool = False,
     *,
     samples: NDArray[np.int64] | None = None,
-    batch: int = BATCH,
+    batch: int = CPU_BATCH,
     workers: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
     """The samples with all modalities of a network present, batch by batch.
 
-    A batch serves for every pattern: a network does not look at what ``available`` says is absent.
+    One batch is enough for every pattern: a network does not look at modalities that ``available`` marks as absent.
 
     Args:
         network: Says which modalities, and how large images are.
@@ -54,13 +60,11 @@ def complete_batches(
     Yields:
         As the table's dataset gives it.
     """
-    spec = network.spec
-    modalities = list(spec.modalities)
-    side = spec.patch_size * clip_spec(spec.backbone).visual.patch_size
+    modalities = network.spec.names
     samples = np.arange(len(table)) if samples is None else samples
     parts = [samples[start : start + batch] for start in range(0, len(samples), batch)]
     loader = DataLoader(
-        dataset_of(table, modalities, spec.backbone, side),
+        dataset_of(table, modalities, image_size=network.image_size),
         sampler=[(index, np.ones((len(index), len(modalities)), bool)) for index in parts],
         batch_size=None,
         num_workers=workers,
@@ -77,7 +81,7 @@ def evaluate_patterns(
     device: torch.device,
     progress: bool = False,
     *,
-    batch: int = BATCH,
+    batch: int = CPU_BATCH,
     workers: int = 0,
 ) -> NDArray[np.float32]:
     """Predicts every sample once per missing pattern; the samples are read once.
@@ -101,19 +105,14 @@ def evaluate_patterns(
         MamolError: A probability is NaN or infinite.
     """
     patterns = torch.from_numpy(all_patterns(len(modalities))).to(device)
-    task = TASKS[table.info.task]
+    task = TASKS.find(table.info.task)
     result = np.empty((len(patterns), len(table), len(network.spec.classes)), np.float32)
     for content in complete_batches(network, table, device, "testing", progress, batch=batch, workers=workers):
         index = content["index"].cpu().numpy()
         for p, pattern in enumerate(patterns):
             logits, _ = network({**content, "available": pattern.expand(len(index), -1)})
             result[p, index] = task.probabilities(logits).cpu().numpy()
-    broken = ~np.isfinite(result).all((0, 2))
-    if broken.any():
-        raise MamolError(
-            f"{table.path}: the network's output for sample {broken.argmax()} is NaN or infinite; "
-            "use precision=32, or look for extreme values in the table"
-        )
+    check_finite(result.swapaxes(0, 1), np.arange(len(table)), str(table.path))
     return result
 
 

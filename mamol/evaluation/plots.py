@@ -1,23 +1,22 @@
-"""Figures of a run: confusion matrix, training curves, classification map, one sample.
+"""Figures of a run: confusion matrix, training curves, classification map.
 
 Every function returns a ``matplotlib.figure.Figure`` made without pyplot, so no global state is touched and no display
 is needed; ``save_figure`` writes it. What a figure's data are ("synthetic", "hybrid", "random frozen weights") belongs
 into the title that the caller gives.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from mamol.files import replacing
+from mamol.core.files import replacing
 
 # Chosen greedily in CIELAB so that every pair stays apart for normal, protan and deutan sight (Machado et al. 2009).
 # fmt: off
@@ -47,7 +46,12 @@ def class_colours(count: int) -> np.ndarray:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure atomically, in the format that the file name's ending says."""
+    """Writes a figure atomically.
+
+    Args:
+        figure: The figure.
+        path: The file, whose ending says the format; its folder is created.
+    """
     path = Path(path)
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=150, bbox_inches="tight")
@@ -92,7 +96,7 @@ def training_curves(history: pd.DataFrame, score: str = "OA") -> Figure:
     Args:
         history: Rows of the CSV log: ``epoch``, ``train/loss``, ``val/loss``, ``val/<score>`` (%), ``lr``. Cells may be
             NaN, and an epoch may have several rows: they are averaged. Without ``epoch`` every row is one.
-        score: Which one.
+        score: Name of the score.
 
     Returns:
         The figure; without any of the columns it says so.
@@ -160,59 +164,3 @@ def class_map(
         handles.append(Patch(facecolor="white", edgecolor="black", linewidth=0.4, label="unlabelled"))
     figure.legend(handles=handles, loc="outside right upper", frameon=False)
     return figure
-
-
-def sample_plot(
-    windows: Mapping[str, np.ndarray],
-    available: Sequence[bool],
-    label: int,
-    prediction: int | None,
-    classes: Sequence[str],
-) -> Figure:
-    """Draws one sample: a panel per modality, hatched where the modality is missing.
-
-    Three and more channels are shown as a false-colour composite of channels spread over the range, fewer by their
-    first channel. A red square marks the labelled pixel.
-
-    Args:
-        windows: (C, P, P) per modality, in the table's order.
-        available: One flag per modality, in the same order.
-        label: True class index, from 0.
-        prediction: Predicted class index, or ``None`` if there is none.
-        classes: K names.
-
-    Returns:
-        The figure.
-    """
-    figure = Figure(figsize=(2.9 * len(windows), 3.3), layout="compressed")
-    guess = "" if prediction is None else f" · predicted: {classes[prediction]}"
-    figure.suptitle(f"true: {classes[label]}{guess}")
-    for index, ((name, window), present) in enumerate(zip(windows.items(), available, strict=True), 1):
-        axes = figure.add_subplot(1, len(windows), index)
-        if present:
-            _draw_window(figure, axes, name, window)
-        else:
-            axes.set(xticks=[], yticks=[])
-            axes.set_title(name, fontsize="small")
-            axes.set_box_aspect(1)
-            axes.add_patch(Rectangle((0, 0), 1, 1, facecolor="0.9", edgecolor="0.6", hatch="//"))
-            axes.text(0.5, 0.5, "missing", ha="center", va="center", backgroundcolor="white")
-    return figure
-
-
-def _draw_window(figure: Figure, axes: Axes, name: str, window: np.ndarray) -> None:
-    channels, centre = len(window), window.shape[-1] // 2
-    if channels >= 3:
-        # From long to short wavelengths, so that vegetation is red, as in colour-infrared photographs.
-        chosen = [round(share * (channels - 1)) for share in (0.8, 0.5, 0.2)]
-        composite = window[chosen].transpose(1, 2, 0).astype(float)
-        low, high = np.percentile(composite, (2, 98), axis=(0, 1))
-        axes.imshow(np.clip((composite - low) / np.maximum(high - low, 1e-12), 0, 1))
-        shown = "channels " + ", ".join(str(channel + 1) for channel in chosen)
-    else:
-        image = axes.imshow(window[0], cmap="viridis")
-        figure.colorbar(image, ax=axes, shrink=0.7)
-        shown = "channel 1"
-    axes.add_patch(Rectangle((centre - 0.5, centre - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=1.5))
-    axes.set(xlabel="column (pixel)", ylabel="row (pixel)")
-    axes.set_title(f"{name}: {shown} of {channels}", fontsize="small")

@@ -17,7 +17,7 @@ def accuracy_plot(grid: pd.DataFrame, patterns: pd.DataFrame, title: str, score:
         grid: Columns ``type``, ``ratio`` (0-1) and that of the score (percent; NaN leaves a gap).
         patterns: Columns ``present`` and that of the score.
         title: Title of the figure.
-        score: Its name.
+        score: Name of the score.
 
     Returns:
         The figure.

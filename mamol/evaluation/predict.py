@@ -1,7 +1,7 @@
 """``predict``: the class of every pixel of a scene, with any of its modalities present."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -9,21 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mamol.building import assemble
-from mamol.data.modalities import canonical
+from mamol.core.errors import MamolError
+from mamol.core.names import canonical
+from mamol.core.settings import Settings
 from mamol.data.patches import WindowCutter
 from mamol.data.scenes import Scene, load_scene
-from mamol.errors import MamolError
-from mamol.evaluation.maps import classify_scene, write_map
-from mamol.models.clip import RANDOM
-from mamol.models.network import Network
-from mamol.settings import Settings
-from mamol.training.checkpoints import CheckpointInfo, check_same_backbone, checkpoint_file, read_checkpoint, run_of
+from mamol.evaluation.maps import Map, classify_scene
+from mamol.network.network import Network
+from mamol.training.checkpoints import CheckpointInfo, checkpoint_file, read_checkpoint, restore, run_of
+from mamol.training.machine import batch_on, device_of
 
 logger = logging.getLogger(__name__)
 
-BATCH = 32  # pixels at once on a CPU: more no longer fit its caches and take 1.6 times as long (tiny tower)
-GPU_BATCH = 256  # pixels at once on a GPU, at least: without gradients more fit than in training
 Windows = dict[str, NDArray[np.float32]]
 
 
@@ -42,66 +39,98 @@ def predict(settings: Settings) -> list[Path]:
     Raises:
         MamolError: Something is not given, not there, or does not fit the checkpoint.
     """
-    if not settings.load_path or not settings.scene:
+    load_path, wanted = settings.run.load_path, settings.predict
+    if not load_path or not wanted.scene:
         raise MamolError("predict needs load_path=<checkpoint> and scene=<raw folder or scene.json>")
-    checkpoint = checkpoint_file(settings.load_path)
+    checkpoint = checkpoint_file(load_path)
     info, state = read_checkpoint(checkpoint)
-    if info.network.inputs:
+    if not info.network.takes_windows:
         raise MamolError(
-            f"predict draws maps of scenes, and {checkpoint} is of {' and '.join(info.network.inputs)}; "
+            f"predict draws maps of scenes, and {checkpoint} is of {' and '.join(info.network.names)}; "
             "use evaluate, or test_only=True, whose predictions.parquet has the class of every sample"
         )
-    patterns = present_patterns(settings.present, info)
-    needed = [name for name in info.network.modalities if any(name in pattern for pattern in patterns)]
-    scene = load_scene(info.data["dataset"], Path(settings.scene), modalities=needed, need_labels=False)
+    patterns = present_patterns(wanted.present, info)
+    needed = [name for name in info.network.names if any(name in pattern for pattern in patterns)]
+    scene = load_scene(info.data["dataset"], Path(wanted.scene), modalities=needed, need_labels=False)
     check_bands(scene, info, needed)
-    network = restore(info, settings)
-    network.load_trainable_state(state)
-    device = device_of(settings)
+    network = restore(info, state, settings.network.clip_weights, load_path)
+    device = device_of(settings.machine)
     network.to(device).eval()
     run = run_of(checkpoint) or checkpoint.parent
     written = []
     for pattern in patterns:
         logger.info("classifying %s with %s", scene.name, "+".join(pattern))
-        classified, confidence = classify_scene(
-            predictor(network, pattern, device),
-            {name: WindowCutter(scene.rasters[name], info.network.patch_size) for name in pattern},
-            scene.height,
-            scene.width,
-            batch=batch_of(settings),
-            progress=settings.progress_bar,
+        drawn = draw_map(
+            network,
+            scene,
+            pattern,
+            device,
+            map_title(scene.name, pattern, info),
+            batch=batch_on(device, settings.training.per_gpu_batchsize),
+            progress=settings.machine.progress_bar,
         )
-        name = f"{scene.name}_{'+'.join(pattern)}"
-        title = map_title(scene.name, pattern, info)
-        written += write_map(
-            run / "maps", name, classified, confidence, info.network.classes, scene.georeference, title
-        )
+        written += drawn.save_all(run / "maps", f"{scene.name}_{'+'.join(pattern)}")
     return written
 
 
-def device_of(settings: Settings) -> torch.device:
-    """The one device of commands that do not train."""
-    return torch.device("cuda" if settings.num_gpus != 0 and torch.cuda.is_available() else "cpu")
+def draw_map(
+    network: Network,
+    scene: Scene,
+    pattern: Sequence[str],
+    device: torch.device,
+    title: str,
+    *,
+    batch: int,
+    progress: bool = False,
+) -> Map:
+    """Classifies every pixel of a scene.
+
+    Args:
+        network: In evaluation mode, on ``device``.
+        scene: It has the rasters of the pattern.
+        pattern: Modalities to use.
+        device: Where to compute.
+        title: Of the map.
+        batch: Pixels at once.
+        progress: Whether to show a progress bar, on stderr.
+    """
+    classified, confidence = classify_scene(
+        predictor(network, pattern, device),
+        {name: WindowCutter(scene.rasters[name], network.spec.grid) for name in pattern},
+        scene.height,
+        scene.width,
+        batch=batch,
+        progress=progress,
+    )
+    return Map.of(classified, confidence, network.spec.classes, title, scene.georeference)
 
 
-def batch_of(settings: Settings) -> int:
-    """Pixels at once, for commands that do not train."""
-    return max(GPU_BATCH, settings.per_gpu_batchsize) if device_of(settings).type == "cuda" else BATCH
+def map_title(scene: str, pattern: Sequence[str], info: CheckpointInfo) -> str:
+    """What a map shows, and what a reader must know of the weights.
 
-
-def map_title(scene: str, pattern: list[str], info: CheckpointInfo) -> str:
-    """What the map shows, and what a reader must know of the weights."""
-    remark = " (random frozen weights)" if info.backbone_origin.startswith(RANDOM) else ""
+    Args:
+        scene: Its name.
+        pattern: The modalities used.
+        info: Of the checkpoint.
+    """
+    remark = " (random frozen weights)" if info.random_weights else ""
     return f"{scene}: {info.network.method} with {'+'.join(pattern)}{remark}"
 
 
 def present_patterns(present: str, info: CheckpointInfo) -> list[list[str]]:
-    """The patterns of ``present=``, modalities in the checkpoint's order; ``each`` is every non-empty one.
+    """The patterns that ``present=`` means.
+
+    Args:
+        present: Modalities in any order and spelling, ``hsi+lidar``; empty: all; ``each``: every non-empty pattern.
+        info: Of the checkpoint.
+
+    Returns:
+        The names of each pattern's modalities, in the checkpoint's order.
 
     Raises:
         MamolError: The checkpoint has no such modality.
     """
-    known = list(info.network.modalities)
+    known = list(info.network.names)
     if present == "each":
         return [list(some) for n in range(len(known), 0, -1) for some in combinations(known, n)]
     wanted = [canonical(name) for name in present.split("+")] if present else known
@@ -116,11 +145,16 @@ def present_patterns(present: str, info: CheckpointInfo) -> list[list[str]]:
 def check_bands(scene: Scene, info: CheckpointInfo, present: list[str]) -> None:
     """Refuses a scene whose rasters have other band counts than the checkpoint.
 
+    Args:
+        scene: It has the rasters of ``present``.
+        info: Of the checkpoint.
+        present: Modalities to check.
+
     Raises:
         MamolError: Naming the modality and both counts.
     """
     for name in present:
-        found, wanted = scene.rasters[name].shape[2], info.network.modalities[name]
+        found, wanted = scene.rasters[name].shape[2], info.network.sizes[name]
         if found != wanted:
             raise MamolError(
                 f"scene {scene.name}: {name} has {found} bands, the checkpoint was trained with {wanted}; "
@@ -128,29 +162,27 @@ def check_bands(scene: Scene, info: CheckpointInfo, present: list[str]) -> None:
             )
 
 
-def restore(info: CheckpointInfo, settings: Settings) -> Network:
-    """The network that a checkpoint describes, around the frozen weights it was trained with.
+def predictor(
+    network: Network, present: Sequence[str], device: torch.device
+) -> Callable[[Windows], NDArray[np.float32]]:
+    """What gives class probabilities of windows.
 
-    Raises:
-        MamolError: The weights that ``clip_weights`` gives are other ones.
+    Args:
+        network: In evaluation mode, on ``device``.
+        present: Modalities that the windows are of; the others are absent.
+        device: Where to compute.
+
+    Returns:
+        A function of modality to windows (B, C, P, P) float32, one entry for each of ``present``; it gives (B, K)
+        float32.
     """
-    random = info.backbone_origin.startswith(RANDOM)
-    spec = info.network
-    weights = RANDOM if random else settings.clip_weights
-    network = assemble(spec, weights)
-    check_same_backbone(info, network, settings.load_path)
-    return network
-
-
-def predictor(network: Network, present: list[str], device: torch.device) -> Callable[[Windows], NDArray[np.float32]]:
-    """A function from windows of the present modalities to class probabilities (B, K)."""
-    sizes = network.spec.modalities
+    sizes = network.spec.sizes
     there = torch.tensor([name in present for name in sizes])
 
     @torch.inference_mode()
     def probabilities(windows: Windows) -> NDArray[np.float32]:
         samples = len(next(iter(windows.values())))
-        side = network.spec.patch_size
+        side = network.spec.grid
         batch = {
             name: torch.from_numpy(windows[name]).to(device)
             if name in windows

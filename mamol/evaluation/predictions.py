@@ -7,59 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torchmetrics import Metric
 
-from mamol.data.missing import Mask, pattern_name
+from mamol.core.errors import MamolError
+from mamol.core.files import replacing
+from mamol.core.names import pattern_name
+from mamol.core.task import TASKS
+from mamol.data.missing import Mask
 from mamol.data.tables import AnyTable
-from mamol.errors import MamolError
-from mamol.evaluation.tasks import TASKS
-from mamol.files import replacing
 
 KEYS = ("row", "col")  # what tells a sample in files that do not say it: they are of scenes
 PROBABILITY = "p_"  # in front of the class name
-
-
-class KeptPredictions(Metric):
-    """The class probabilities of every sample of a table; torchmetrics adds them up over ranks.
-
-    Attributes:
-        probabilities: (N, K), zero where a sample has not been tested.
-        tested: (N,), how often each sample has been.
-    """
-
-    full_state_update = False
-    probabilities: Tensor
-    tested: Tensor
-
-    def __init__(self, samples: int, classes: int) -> None:
-        """Starts with nothing known of N samples and K classes."""
-        super().__init__()
-        self.add_state("probabilities", torch.zeros(samples, classes), dist_reduce_fx="sum")
-        self.add_state("tested", torch.zeros(samples, dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, index: Tensor, probabilities: Tensor) -> None:
-        """Keeps a batch.
-
-        Args:
-            index: (B,) sample numbers.
-            probabilities: (B, K).
-        """
-        self.probabilities[index] = probabilities
-        self.tested[index] += 1
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """The samples tested, (n,) in the table's order, and their probabilities, (n, K).
-
-        Raises:
-            RuntimeError: A sample was tested more than once.
-        """
-        if (self.tested > 1).any():
-            raise RuntimeError("a sample was given to more than one process")
-        index = self.tested.nonzero().squeeze(1)
-        return index, self.probabilities[index]
 
 
 def frame(
@@ -75,16 +33,16 @@ def frame(
         probabilities: (n, K) of them.
 
     Returns:
-        n rows with ``index``, what tells a sample (``row`` and ``col``, or ``id``), ``label`` and ``prediction``
-        (class numbers from 0; where samples have any number of classes, lists of them), ``pattern`` (text), and
-        ``p_<class>`` for each class. ``attrs`` says which table it was.
+        n rows with ``index``, the table's ``keys`` (``row`` and ``col``, or ``id`` and ``text``), ``label`` and
+        ``prediction`` (class numbers from 0; where samples have any number of classes, lists of them), ``pattern``
+        (text), and ``p_<class>`` for each class. ``attrs`` says which table it was.
     """
     info = table.info
     columns: dict[str, Any] = {
         "index": index,
         **{name: column[index] for name, column in table.keys.items()},
         "label": _numbers(table.label[index]),
-        "prediction": _numbers(TASKS[info.task].predictions(probabilities)),
+        "prediction": _numbers(TASKS.find(info.task).predictions(probabilities)),
         "pattern": [pattern_name(row, modalities) for row in mask[index]],
     }
     columns |= {f"{PROBABILITY}{name}": probabilities[:, k] for k, name in enumerate(info.classes)}

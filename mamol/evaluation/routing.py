@@ -9,18 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamol.data.missing import pattern_name
+from mamol.core.errors import MamolError
+from mamol.core.files import replacing
+from mamol.core.names import pattern_name
+from mamol.core.settings import Settings
+from mamol.core.streams import Trace
 from mamol.data.tables import AnyTable
-from mamol.errors import MamolError
 from mamol.evaluation.markdown import markdown
 from mamol.evaluation.patterns import all_patterns, complete_batches
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import routing_plot
-from mamol.evaluation.predict import BATCH
 from mamol.evaluation.trained import open_trained
-from mamol.files import replacing
-from mamol.models.network import Network
-from mamol.settings import Settings
+from mamol.network.network import Network
+from mamol.training.machine import CPU_BATCH, arithmetic, batch_on
 
 ALL = "all"  # in the column ``modality``: the streams of all modalities together
 _KEYS = ["tower", "layer", "pattern", "modality", "expert"]
@@ -41,23 +42,25 @@ def routing(settings: Settings) -> str:
         MamolError: Something the user gave does not fit, or the method has no routers; nothing is written then.
     """
     trained = open_trained(settings, "routing")
-    number = class_number(settings.routing_class, trained.classes)
+    wanted = settings.evaluate.routing_class
+    number = class_number(wanted, trained.classes)
     chosen = (
         np.arange(len(trained.table))
         if number is None
         else np.flatnonzero(trained.task.with_class(trained.table.label, number))
     )
     if not len(chosen):
-        raise MamolError(f"routing_class={settings.routing_class}: the test table has no sample of this class")
-    with trained.precision():
+        raise MamolError(f"routing_class={wanted}: the test table has no sample of this class")
+    with arithmetic(settings.training.precision, trained.device):
         used = usage(
             trained.network,
             trained.table,
             trained.modalities,
             trained.device,
-            settings.progress_bar,
+            settings.machine.progress_bar,
             samples=chosen,
-            workers=settings.num_workers,
+            batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
+            workers=settings.machine.num_workers,
         )
     bits = information(used)
     folder = trained.folder("routing")
@@ -78,6 +81,10 @@ def routing(settings: Settings) -> str:
 
 def class_number(wanted: str | int, classes: Sequence[str]) -> int | None:
     """The class that ``routing_class`` means, from 0; None for all.
+
+    Args:
+        wanted: Name of a class in any letter case, or its number from 1; empty: all.
+        classes: Class names in label order.
 
     Raises:
         MamolError: There is no such class.
@@ -103,7 +110,7 @@ def usage(
     progress: bool = False,
     *,
     samples: NDArray[np.int64] | None = None,
-    batch: int = BATCH,
+    batch: int = CPU_BATCH,
     workers: int = 0,
 ) -> pd.DataFrame:
     """How much each expert is used, every sample under every pattern; the samples are read once.
@@ -153,26 +160,24 @@ def _pass(
     """Sums of gates and of first choices, (2, K), per tower, layer, pattern and modality."""
     available = torch.from_numpy(pattern).to(content["available"].device).expand_as(content["available"])
     batch = {**content, "available": available}
-    contexts = network.contexts(batch)
-    for context in contexts.values():
-        context.routing = {}
-    network.features(batch, contexts)
-    if not any(context.routing for context in contexts.values()):
+    trace, streams = Trace(), network.streams(batch)
+    network.features(batch, trace, streams=streams)
+    if not any(trace.routing.values()):
         raise MamolError(
             f"method={network.spec.method} has no routers (or dynamic_experts=False): routing shows mamol, released "
             "and the moe methods"
         )
     sums = {}
-    for tower, context in contexts.items():
+    for tower, own in streams.items():
         present = [i for i in network.members[tower] if pattern[i]]
-        for layer, gates in (context.routing or {}).items() if present else ():
+        for layer, gates in trace.routing.get(tower, {}).items() if present else ():
             routed = (gates > 0).any(-1, keepdim=True)  # not so at padding
             first = torch.nn.functional.one_hot(gates.argmax(-1), gates.shape[-1]) * routed
             both = torch.stack([gates.double().sum(1), first.double().sum(1)])  # (2, N, K)
-            streams = {ALL: slice(None)} | {
-                modalities[i]: context.modality == i for i in present if context.modality is not None
+            groups = {ALL: slice(None)} | {
+                modalities[i]: own.modality == i for i in present if own.modality is not None
             }
-            for name, chosen in streams.items():
+            for name, chosen in groups.items():
                 key = (tower, layer, pattern_name(pattern, modalities), name)
                 sums[key] = both[:, chosen].sum(1).cpu().numpy()
     return sums

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import is_integer_dtype
 from scipy.stats import binomtest
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 from mamol.evaluation.predictions import KEYS, read_predictions
 
 LEVEL = 0.05  # a difference that chance gives more often than this is noise
@@ -53,7 +53,10 @@ class Comparison:
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (n - 1) over seeds; the latter is None for a single one.
+    """Mean and sample standard deviation (n - 1) over seeds; the latter is None for a single seed.
+
+    Args:
+        values: One number per seed, at least one.
 
     Raises:
         MamolError: No values.
@@ -108,15 +111,15 @@ def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> Comparison:
 
     Args:
         a: ``predictions.parquet`` of one method, or its run folder.
-        b: Of the other.
+        b: The same of the other method.
         seed: Of the bootstrap.
 
     Returns:
         The comparison.
 
     Raises:
-        MamolError: A file cannot be read, its samples have any number of classes, or they are of other test samples or
-            other missing modalities.
+        MamolError: A file cannot be read, its samples may have several classes, or the two files differ in their test
+            samples or in what is missing of them.
     """
     first, second = read_predictions(a), read_predictions(b)
     for name, kept in ((a, first), (b, second)):

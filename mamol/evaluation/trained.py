@@ -1,32 +1,29 @@
 """A checkpoint and the test table it is tried on, as ``evaluate`` and ``routing`` need them."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from mamol.core.errors import MamolError
+from mamol.core.settings import Settings
+from mamol.core.task import TASKS, Task
 from mamol.data.datamodules import MultimodalData
-from mamol.data.tableinfo import TableInfo
 from mamol.data.tables import AnyTable
-from mamol.errors import MamolError
-from mamol.evaluation.predict import device_of, restore
-from mamol.evaluation.results import marked
-from mamol.evaluation.tasks import TASKS, Task
-from mamol.models.network import Network
-from mamol.settings import Settings
+from mamol.evaluation.marking import marked
+from mamol.network.building import chosen_inputs
+from mamol.network.network import Network
 from mamol.training.checkpoints import (
     check_same_network,
     checkpoint_file,
     data_identity,
     read_checkpoint,
+    restore,
     run_of,
     warn_of_other_pixels,
 )
-from mamol.training.experiment import precision_of
-from mamol.training.runs import run_folder
-
-_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+from mamol.training.machine import device_of
+from mamol.training.runs import claim_folder, wanted_folder
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Trained:
     @property
     def task(self) -> Task:
         """What the labels are."""
-        return TASKS[self.table.info.task]
+        return TASKS.find(self.table.info.task)
 
     @property
     def table(self) -> AnyTable:
@@ -68,18 +65,23 @@ class Trained:
         return self.table.info.classes
 
     def title(self, what: str) -> str:
-        """``what`` of which method on which data, and what a reader must know of them."""
-        dataset = self.table.info.dataset
-        return marked(f"{what} of {self.network.spec.method} on {dataset}", dataset, self.network.origin)
+        """A title with the method, the dataset, and what a reader must know of them.
 
-    def precision(self) -> AbstractContextManager[None]:
-        """The arithmetic of a test of the same settings."""
-        dtype = _AUTOCAST.get(precision_of(self.settings, "gpu" if self.device.type == "cuda" else "cpu"))
-        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
+        Args:
+            what: What was done, such as ``test``.
+        """
+        dataset = self.table.info.dataset
+        return marked(f"{what} of {self.network.spec.method} on {dataset}", dataset, self.network.random_weights)
 
     def folder(self, name: str) -> Path:
-        """Where the results go: ``name`` in the checkpoint's run, or in a new run's folder for a file by itself."""
-        return (run_of(self.checkpoint) or run_folder(self.settings)) / name
+        """Where the results go: a folder in the checkpoint's run, or in a new run for a checkpoint outside any run.
+
+        Args:
+            name: Of that folder.
+        """
+        run = self.settings.run
+        own = run_of(self.checkpoint) or claim_folder(wanted_folder(run.log_dir, run.exp_name, run.seed))
+        return own / name
 
 
 def open_trained(settings: Settings, command: str) -> Trained:
@@ -97,24 +99,23 @@ def open_trained(settings: Settings, command: str) -> Trained:
     Raises:
         MamolError: Something is not given, not there, or table and checkpoint do not fit.
     """
-    if not settings.load_path:
+    run, data_root = settings.run, settings.data.data_root
+    if not run.load_path:
         raise MamolError(f"{command} needs load_path=<checkpoint or run folder> and data_root=<tables>")
-    checkpoint = checkpoint_file(settings.load_path)
+    checkpoint = checkpoint_file(run.load_path)
     info, state = read_checkpoint(checkpoint)
-    data = MultimodalData(replace(settings, modalities=tuple(info.network.modalities)))
+    data = MultimodalData(data_root, info.network.names, settings.missing, seed=run.seed, dataset=settings.data.dataset)
     table = data.info
-    bands = {name: table.modalities[name] for name in data.modalities}
     here = replace(
         info.network,
-        modalities=bands,
-        classes=list(table.classes),
-        patch_size=table.patch_size if isinstance(table, TableInfo) else info.network.patch_size,
-        inputs={name: kind for name, kind in table.inputs.items() if name in bands},
+        modalities=tuple(chosen_inputs(table, data.modalities)),
+        classes=table.classes,
+        grid=info.network.grid if table.window is None else table.window,
     )
     check_same_network(info.network, here, checkpoint)
-    warn_of_other_pixels(info, data_identity(table, data.tables["train"].fingerprint), settings)
-    network = restore(info, settings)
-    network.load_trainable_state(state)
-    device = device_of(settings)
+    identity = data_identity(table, data.tables["train"].fingerprint)
+    warn_of_other_pixels(info, identity, run.load_path, data_root)
+    network = restore(info, state, settings.network.clip_weights, run.load_path)
+    device = device_of(settings.machine)
     network.to(device).eval()
     return Trained(settings, checkpoint, network, data, device)

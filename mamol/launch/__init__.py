@@ -5,7 +5,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 from mamol.launch.job import Job, Outcome
 
 # name -> class beside this file, package that it needs, file that pins the package
@@ -20,7 +20,11 @@ class Launcher(Protocol):
     """Does jobs, several at once."""
 
     def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Yields each job's outcome when it has ended; a failed job does not stop the others."""
+        """Yields each job's outcome when it has ended; a failed job does not stop the others.
+
+        Args:
+            jobs: What to do.
+        """
 
 
 def launcher_named(name: str, *, jobs: int, gpus: int | str, slurm: Mapping[str, Any]) -> Launcher:

@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import mamol
-from mamol.errors import MamolError
-from mamol.files import write_json
+from mamol.core.errors import MamolError
+from mamol.core.files import write_json
+from mamol.training.checkpoints import read_checkpoint
+from mamol.training.runs import wanted_folder
 
-ROOT = Path(mamol.__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 logger = logging.getLogger(__name__)
 
 
@@ -43,7 +44,7 @@ class Job:
     @property
     def folder(self) -> Path:
         """Where the run's results go."""
-        return Path(self.config["log_dir"]) / f"{self.config['exp_name']}_seed{self.config['seed']}"
+        return wanted_folder(self.config["log_dir"], self.config["exp_name"], self.config["seed"])
 
     @property
     def last(self) -> Path:
@@ -74,12 +75,16 @@ class Job:
         return self.beside("log")
 
     def beside(self, suffix: str) -> Path:
-        """A file of the job that is no result; the run's folder is the run's own."""
+        """Path of a file of the job that is no result; it lies in ``jobs``, beside the run's folder.
+
+        Args:
+            suffix: Ending of its name, without the dot.
+        """
         return self.folder.parent / "jobs" / f"{self.folder.name}.{suffix}"
 
     @property
     def follow_record(self) -> dict[str, Any]:
-        """What tells a follow-up from another one of the same run."""
+        """Command and options of the follow-up, by which one that is done is recognised."""
         return {"command": self.follow_up, "options": self.follow_options}
 
 
@@ -89,7 +94,7 @@ class Outcome:
 
     Attributes:
         job: The job.
-        error: What went wrong, in one line; empty: nothing.
+        error: What went wrong, in one line; empty after success.
     """
 
     job: Job
@@ -142,9 +147,6 @@ def _checkpoint_to_continue(job: Job) -> str:
     if not job.folder.exists():
         return ""
     if job.last.is_file():
-        # Imported late: settings.py names the launchers, and reading checkpoints needs the settings.
-        from mamol.training.checkpoints import read_checkpoint
-
         try:
             read_checkpoint(job.last)
         except MamolError as error:

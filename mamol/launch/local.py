@@ -12,15 +12,25 @@ from mamol.launch.job import Job, Outcome, work
 
 
 class LocalLauncher:
-    """``jobs`` processes at once; each has its share of the GPUs, in turn, or of the cores."""
+    """``jobs`` processes at once; the GPUs, or without GPUs the cores, are shared out among them."""
 
     def __init__(self, *, jobs: int, gpus: int | str, slurm: dict[str, Any]) -> None:
-        """Takes the number of runs at once and of GPUs per run; ``slurm`` is for others."""
+        """Shares out the GPUs, or the cores; nothing is started yet.
+
+        Args:
+            jobs: How many runs at once.
+            gpus: ``num_gpus`` of a run: a number, or ``auto`` for one where there is one.
+            slurm: Not used here.
+        """
         self.jobs = jobs
         self.shares = shares(visible_gpus(), 1 if gpus == "auto" else int(gpus), jobs)
 
     def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Yields outcomes as the runs end."""
+        """Yields outcomes as the runs end.
+
+        Args:
+            jobs: What to do.
+        """
         free: SimpleQueue[dict[str, str]] = SimpleQueue()
         for share in self.shares:
             free.put(share)

@@ -14,12 +14,22 @@ class RayLauncher:
     """One task per run. All machines need this folder and ``log_dir`` under the same paths."""
 
     def __init__(self, *, jobs: int, gpus: int | str, slurm: dict[str, Any]) -> None:
-        """Takes the number of runs at once (of a cluster started here) and of GPUs per run."""
+        """Keeps what the tasks need; nothing is started yet.
+
+        Args:
+            jobs: How many runs at once on a cluster started here; not used on one that runs already.
+            gpus: ``num_gpus`` of a run: a number, or ``auto`` for one where the cluster has any.
+            slurm: Not used here.
+        """
         self.jobs = jobs
         self.gpus = gpus
 
     def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Yields outcomes as the tasks end."""
+        """Yields outcomes as the tasks end.
+
+        Args:
+            jobs: What to do.
+        """
         started = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": self.jobs, "include_dashboard": False}
         runtime = {"env_vars": {"PYTHONPATH": str(ROOT)}}
         with ray.init(runtime_env=runtime, log_to_driver=False, logging_level="error", **started):

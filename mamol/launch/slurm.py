@@ -8,7 +8,7 @@ from typing import Any
 
 import submitit
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 from mamol.launch.job import ROOT, Job, Outcome, work
 
 POLL_SECONDS = 1.0
@@ -18,7 +18,13 @@ class SlurmLauncher:
     """One array job for all runs, ``jobs`` of them at once."""
 
     def __init__(self, *, jobs: int, gpus: int | str, slurm: dict[str, Any]) -> None:
-        """Takes the number of runs at once, of GPUs per run, and submitit's parameters."""
+        """Keeps submitit's parameters; nothing is submitted yet.
+
+        Args:
+            jobs: How many runs at once.
+            gpus: ``num_gpus`` of a run: a number, or ``auto`` for one.
+            slurm: submitit's parameters; they replace those of the same names that are set here.
+        """
         self.parameters = {
             "name": "mamol",
             "timeout_min": 24 * 60,
@@ -29,6 +35,9 @@ class SlurmLauncher:
 
     def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Yields outcomes as the jobs end.
+
+        Args:
+            jobs: What to do.
 
         Raises:
             MamolError: submitit or Slurm refuses a parameter.

@@ -22,19 +22,21 @@ trained nor saved: that is ``dcp_released``, except that they are saved here. Tw
 its data numbers the patterns the other way round than its prompts, and its HSI has 63 bands whatever the scene.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from mamol.errors import MamolError
-from mamol.methods.base import Context, Method
+from mamol.core.attention import attention
+from mamol.core.backbone import Backbone
+from mamol.core.errors import MamolError
+from mamol.core.method import Method, Pass, Towers, method
+from mamol.core.streams import Streams, Trace
 from mamol.methods.mmp import check_depth
 from mamol.methods.patterns import pattern_index, pattern_table
-from mamol.methods.per_tower import TrainedEnd
-from mamol.models.tower import Tower, attention
+from mamol.methods.trained_end import TrainedEnd
 
 INITIAL_STD = 0.02
 REDUCTION = 16  # input width of a projection over its hidden width
@@ -67,12 +69,21 @@ class DCPOptions:
 
 
 def normal(*shape: int) -> nn.Parameter:
-    """Prompts as they begin: normal with standard deviation 0.02."""
+    """Prompts as they begin: normal with standard deviation 0.02.
+
+    Args:
+        *shape: Of the prompts.
+    """
     return nn.Parameter(torch.randn(shape) * INITIAL_STD)
 
 
 def bottleneck(inputs: int, outputs: int) -> nn.Sequential:
-    """Linear, GELU, Linear through a sixteenth of the input width."""
+    """Linear, GELU, Linear through a sixteenth of the input width.
+
+    Args:
+        inputs: Width in front of the first map.
+        outputs: Width behind the last one.
+    """
     hidden = max(1, inputs // REDUCTION)
     return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
@@ -81,12 +92,23 @@ class PerModality(nn.Module):
     """One projection per modality, all of the same input."""
 
     def __init__(self, projections: Iterable[nn.Module]) -> None:
-        """Takes them in the order of the modalities."""
+        """Takes the projections.
+
+        Args:
+            projections: In the order of the modalities.
+        """
         super().__init__()
         self.projections = nn.ModuleList(projections)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """From (P, Lp, inputs) to (P, Lp, d) of each modality."""
+        """Projects to every modality.
+
+        Args:
+            x: (P, Lp, inputs) of the P patterns.
+
+        Returns:
+            (P, Lp, d) of each modality.
+        """
         return [project(x) for project in self.projections]
 
 
@@ -136,32 +158,44 @@ class PromptLearner(nn.Module):
         return [torch.stack(of_modality, 1) for of_modality in zip(*layers, strict=True)]
 
 
-class DCP(Method):
+@dataclass
+class Prompted(Pass):
+    """A pass with the prompts of every pattern made.
+
+    Attributes:
+        prompts: (2^M - 1, modalities of the tower, depth + 1, Lp, d).
+    """
+
+    prompts: Tensor = field(kw_only=True)
+
+
+@method(
+    "dcp",
+    summary="correlated, common and dynamic prompts picked by the missing pattern",
+    source="Hu et al., NeurIPS 2024, github hulianyuyy/Deep_Correlated_Prompting",
+    settings=DCPOptions,
+    together=True,
+)
+class DCP(Method[Prompted]):
     """Prompts of all towers, and trainable copies of their last norms and of the visual projection.
 
     Attributes:
         queries: Tower to (2^M - 1, Lp, d), of the dynamic prompts.
         look: Tower to the attention of the dynamic prompts.
         end: Tower to the copies.
+        trains_queries: False keeps the dynamic queries as they were drawn.
     """
 
     place: Tensor
 
-    def __init__(
-        self,
-        towers: Mapping[str, Tower],
-        members: Mapping[str, Sequence[int]],
-        options: DCPOptions,
-        *,
-        trains_queries: bool = True,
-    ) -> None:
+    trains_queries = True
+
+    def __init__(self, towers: Towers, options: DCPOptions) -> None:
         """Makes the method for all towers, because prompts of one modality depend on those of the others.
 
         Args:
-            towers: By name; their last norm and projection are copied.
-            members: Tower to the numbers of its modalities.
+            towers: Their last norm and projection are copied.
             options: Number and depth of the prompts.
-            trains_queries: False keeps the dynamic queries as they were drawn.
 
         Raises:
             MamolError: More layers with prompts than blocks.
@@ -169,54 +203,68 @@ class DCP(Method):
         super().__init__()
         self.depth = options.prompt_depth
         self.length = options.prompt_length // KINDS
-        self.members = {name: list(own) for name, own in members.items()}
-        widths = {i: towers[name].width for name, own in self.members.items() for i in own}
+        self.members = {name: list(own) for name, own in towers.members.items()}
+        widths = {i: towers.backbones[name].width for name, own in self.members.items() for i in own}
         place = {i: number for own in self.members.values() for number, i in enumerate(own)}
         self.register_buffer("place", torch.tensor([place[i] for i in sorted(place)]), persistent=False)
         self.learner = PromptLearner([widths[i] for i in sorted(widths)], self.length, self.depth)
         self.queries, self.look, self.end = nn.ParameterDict(), nn.ModuleDict(), nn.ModuleDict()
-        for name, tower in towers.items():
+        for name, tower in towers.backbones.items():
             check_depth(options.prompt_depth, len(tower.blocks))
             queries = normal(2 ** len(widths) - 1, self.length, tower.width)
-            self.queries[name] = queries.requires_grad_(trains_queries)
+            self.queries[name] = queries.requires_grad_(self.trains_queries)
             self.look[name] = nn.MultiheadAttention(tower.width, 1, batch_first=True)
             self.end[name] = TrainedEnd(tower)
 
-    def begin(self, context: Context) -> None:
-        """Makes the prompts of the tower's modalities: (2^M - 1, those, depth + 1, Lp, d)."""
+    def begin(self, streams: Streams, trace: Trace | None = None) -> Prompted:
+        """Makes the prompts of the tower's modalities."""
         made = self.learner()
-        context.pattern = torch.stack([made[i] for i in self.members[context.tower]], 1)
+        prompts = torch.stack([made[i] for i in self.members[streams.tower]], 1)
+        return Prompted(streams, trace, prompts=prompts)
 
-    def before_block(self, layer: int, x: Tensor, context: Context) -> Tensor:
+    def before_block(self, layer: int, x: Tensor, state: Prompted) -> Tensor:
         """Puts all prompts in at layer 0, replaces the correlated ones at the next layers."""
         if layer >= self.depth:
             return x
-        own = self.prompts(layer, context).to(x.dtype)
+        own = self.prompts(layer, state).to(x.dtype)
+        streams = state.streams
         if layer:
             return torch.cat([own, x[:, own.shape[1] :]], 1)
-        query = self.queries[context.tower][pattern_index(context.available)]
-        look = cast(nn.MultiheadAttention, self.look[context.tower])
-        dynamic = attention(look, query, x, mask=context.mask(x.shape[1]))
+        query = self.queries[streams.tower][pattern_index(streams.available)]
+        look = cast(nn.MultiheadAttention, self.look[streams.tower])
+        dynamic = attention(look, query, x, mask=streams.mask(x.shape[1]))
         return torch.cat([own, dynamic.to(x.dtype), x], 1)
 
-    def prompts(self, layer: int, context: Context) -> Tensor:
+    def prompts(self, layer: int, state: Prompted) -> Tensor:
         """What the streams get at ``layer`` apart from the dynamic prompts.
 
         Args:
             layer: Below the depth.
-            context: After ``begin``.
+            state: Of ``begin``.
 
         Returns:
             (N, 2·Lp, d) at layer 0, correlated and common; (N, Lp, d) at the next ones. As many times as the tower has
             modalities for streams of all of them.
         """
-        made, pattern = context.prepared(), pattern_index(context.available)
-        if context.modality is None:
-            own = made[pattern].transpose(1, 2).flatten(2, 3)  # from (N, M, depth + 1, Lp, d)
-        else:
-            own = made[pattern, self.place[context.modality]]
+        made, pattern, modality = state.prompts, pattern_index(state.streams.available), state.streams.modality
+        # Without a modality of their own, streams get those of all: from (N, M, depth + 1, Lp, d).
+        own = made[pattern].transpose(1, 2).flatten(2, 3) if modality is None else made[pattern, self.place[modality]]
         return own[:, layer] if layer else own[:, [0, self.depth]].flatten(1, 2)
 
-    def finish(self, x: Tensor, tower: Tower) -> Tensor:
-        """The trained copies of last norm and projection: (N, width) to (N, output_dim)."""
-        return self.end[tower.name](x, tower)
+    def finish(self, x: Tensor, backbone: Backbone, state: Prompted) -> Tensor:
+        """The trained copies of last norm and projection: (…, width) to (…, output_dim)."""
+        feature: Tensor = self.end[backbone.name](x, backbone)
+        return feature
+
+
+@method(
+    "dcp_released",
+    summary="dcp with dynamic queries that are not trained",
+    source="the code of dcp and its form in github Jiahuiqu/mamol",
+    settings=DCPOptions,
+    together=True,
+)
+class DCPReleased(DCP):
+    """DCP as it is in the release: the dynamic queries stay as they were drawn."""
+
+    trains_queries = False

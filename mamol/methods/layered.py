@@ -1,18 +1,19 @@
 """Methods that change the feed-forward part of some blocks and nothing else."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from torch import Tensor, nn
 
-from mamol.methods.base import Context, FeedForward, Method, chosen_blocks
+from mamol.core.backbone import MLP
+from mamol.core.errors import MamolError
+from mamol.core.method import Method, PassT
 
 
-class Layered(Method):
+class Layered(Method[PassT]):
     """A method with one layer per chosen block.
 
     Attributes:
-        layers: Block number to a module that is called with (layer, z, mlp, context), as ``feed_forward`` is.
+        layers: Block number to a module that is called with (layer, z, mlp, state), as ``feed_forward`` is.
     """
 
     def __init__(self, wanted: str | Sequence[int], blocks: int, make: Callable[[int], nn.Module]) -> None:
@@ -29,21 +30,38 @@ class Layered(Method):
         super().__init__()
         self.layers = nn.ModuleDict({str(block): make(block) for block in chosen_blocks(wanted, blocks)})
 
-    def routing(self) -> list[nn.Module]:
+    def routers(self) -> list[nn.Module]:
         """The routers of the layers that have one."""
         routers = (getattr(layer, "router", None) for layer in self.layers.values())
         return [router for router in routers if router is not None]
 
-    def feed_forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
+    def feed_forward(self, layer: int, z: Tensor, mlp: MLP, state: PassT) -> Tensor:
         """The layer of a chosen block; the frozen MLP elsewhere."""
         if str(layer) not in self.layers:
             return mlp(z)
-        return self.layers[str(layer)](layer, z, mlp, context)
+        changed: Tensor = self.layers[str(layer)](layer, z, mlp, state)
+        return changed
 
 
-class CLIPMLP(Protocol):
-    """A block's MLP, for layers that change it inside: ``c_proj(gelu(c_fc(z)))``."""
+def chosen_blocks(wanted: str | Sequence[int], blocks: int) -> list[int]:
+    """The block numbers behind ``expert_blocks``.
 
-    c_fc: nn.Linear
-    gelu: nn.Module
-    c_proj: nn.Linear
+    Args:
+        wanted: ``first6``, ``last2`` … or a list of block numbers from 0.
+        blocks: How many blocks the tower has.
+
+    Returns:
+        Sorted block numbers.
+
+    Raises:
+        MamolError: A number is outside the tower, or no block is chosen.
+    """
+    if isinstance(wanted, str):
+        word, count = ("first", wanted[5:]) if wanted.startswith("first") else ("last", wanted[4:])
+        n = int(count)
+        chosen = list(range(n)) if word == "first" else list(range(blocks - n, blocks))
+    else:
+        chosen = sorted(wanted)
+    if not chosen or chosen[0] < 0 or chosen[-1] >= blocks:
+        raise MamolError(f"expert_blocks={wanted!r}: the tower has the blocks 0 to {blocks - 1}; choose among them")
+    return chosen

@@ -1,56 +1,87 @@
-"""Low-rank experts, stacked: one product down, gates in the rank space, one product up."""
+"""A plain LoRA beside the frozen MLP, as large as MaMOL: the control for everything that MaMOL's experts decide.
+
+``h' = h + B A z`` with one update per adapted block, always on. Source: Hu et al. 2021 (arXiv 2106.09685); placed
+beside the MLP on ``z = ln_2(x)``, where MaMOL's experts are, instead of inside the attention's projections, and
+unscaled.
+"""
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from mamol.core.backbone import MLP
+from mamol.core.method import Pass, Towers, method
+from mamol.methods.layered import Layered, chosen_blocks
+from mamol.methods.mamol import MaMOL, MaMOLOptions
+from mamol.methods.stacked import StackedLoRA
 
 
-class StackedLoRA(nn.Module):
-    """E experts ``B_e A_e`` of rank r (Eq. 13) as two matrices.
+class LoRALayer(nn.Module):
+    """One low-rank update of one block."""
 
-    Computing all experts of all tokens in one product and gating the r-wide results is exact, and cheaper than
-    picking tokens per expert: the whole stack is only ``E·r`` wide.
-
-    Attributes:
-        down: (E·r, width), the A_e below one another; normal with standard deviation ``1/sqrt(width)``.
-        up: (out_width, E·r), the B_e side by side; zero, so that the method starts as the frozen tower.
-    """
-
-    def __init__(self, experts: int, width: int, rank: int, out_width: int | None = None) -> None:
-        """Makes the stack.
+    def __init__(self, width: int, rank: int) -> None:
+        """Makes the update.
 
         Args:
-            experts: E, how many experts.
             width: Token width d.
-            rank: r.
-            out_width: Width after the product, if it is not d.
+            rank: Its rank.
         """
         super().__init__()
+        self.update = StackedLoRA(1, width, rank)
+
+    def forward(self, layer: int, z: Tensor, mlp: MLP, state: Pass) -> Tensor:
+        """Frozen MLP plus ``B A z``.
+
+        Args:
+            layer: Block number from 0; not used.
+            z: (N, T, width), the tokens behind attention and norm.
+            mlp: The block's frozen MLP.
+            state: Of this pass; not used.
+
+        Returns:
+            (N, T, width).
+        """
+        return mlp(z) + self.update(z, z.new_ones(1, 1, 1))
+
+
+@method(
+    "lora",
+    summary="one low-rank update per block, always on, as many parameters as MaMOL: the control",
+    source="Hu et al. 2021, arXiv 2106.09685",
+    settings=MaMOLOptions,
+)
+class LoRA(Layered[Pass]):
+    """The update of each chosen block.
+
+    Attributes:
+        rank: ``matching_rank`` of MaMOL with the same options.
+    """
+
+    def __init__(self, towers: Towers, options: MaMOLOptions) -> None:
+        """Makes the method for one tower.
+
+        Args:
+            towers: It says width, number of blocks and M.
+            options: Those of the MaMOL whose size is matched.
+        """
+        width, rank, blocks = towers.only.width, matching_rank(towers, options), len(towers.only.blocks)
+        super().__init__(options.expert_blocks, blocks, lambda block: LoRALayer(width, rank))
         self.rank = rank
-        self.down = nn.Parameter(torch.empty(experts * rank, width))
-        self.up = nn.Parameter(torch.zeros(out_width or width, experts * rank))
-        nn.init.normal_(self.down, std=width**-0.5)
 
-    def forward(self, z: Tensor, gates: Tensor) -> Tensor:
-        """``Σ_e gates_e B_e A_e z``.
 
-        Args:
-            z: (N, T, width) tokens.
-            gates: (N, T, E) or (N, 1, E) weight of each expert.
+def matching_rank(towers: Towers, options: MaMOLOptions) -> int:
+    """The rank at which the updates together have as many parameters as MaMOL: 235 for ViT-B/16, M = 2.
 
-        Returns:
-            (N, T, width).
-        """
-        return self.expand(functional.linear(z, self.down), gates)
+    A rank costs ``2·width`` parameters per adapted block, so the totals differ by at most ``width`` per block.
 
-    def expand(self, low: Tensor, gates: Tensor) -> Tensor:
-        """The second half: gates the rank space and goes back to the token width.
+    Args:
+        towers: One tower; it says width, number of blocks and M.
+        options: Of that MaMOL.
 
-        Args:
-            low: (N, T, E·r), ``A_e z`` of all experts.
-            gates: (N, T, E) or (N, 1, E).
-
-        Returns:
-            (N, T, width).
-        """
-        return functional.linear(low * gates.to(low.dtype).repeat_interleave(self.rank, dim=-1), self.up)
+    Returns:
+        At least 1.
+    """
+    with torch.device("meta"):
+        size = sum(p.numel() for p in MaMOL(towers, options).parameters())
+    tower = towers.only
+    blocks = chosen_blocks(options.expert_blocks, len(tower.blocks))
+    return max(1, round(size / (2 * tower.width * len(blocks))))

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from mamol.methods.base import Context, FeedForward
+from mamol.core.backbone import MLP
+from mamol.core.method import Pass, Towers, method
 from mamol.methods.layered import Layered
-from mamol.methods.lora import StackedLoRA
 from mamol.methods.patterns import pattern_index
-from mamol.models.tower import Tower
+from mamol.methods.stacked import StackedLoRA
 
 
 @dataclass(frozen=True)
@@ -45,24 +45,40 @@ class LoRAPatternLayer(nn.Module):
         self.patterns = 2**modalities - 1
         self.updates = StackedLoRA(self.patterns, width, rank)
 
-    def forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
-        """Frozen MLP plus the update of each stream's pattern, (N, T, width)."""
-        return mlp(z) + self.updates(z, one_hot(pattern_index(context.available), self.patterns)[:, None])
+    def forward(self, layer: int, z: Tensor, mlp: MLP, state: Pass) -> Tensor:
+        """Frozen MLP plus the update of each stream's pattern.
+
+        Args:
+            layer: Block number from 0; not used.
+            z: (N, T, width), the tokens behind attention and norm.
+            mlp: The block's frozen MLP.
+            state: Of this pass; its streams say the patterns.
+
+        Returns:
+            (N, T, width).
+        """
+        return mlp(z) + self.updates(z, one_hot(pattern_index(state.streams.available), self.patterns)[:, None])
 
 
-class LoRAPattern(Layered):
+@method(
+    "lora_pattern",
+    summary="one low-rank update per block and missing pattern, growing with 2^M - 1: a control",
+    source="with the experts of arXiv 2511.11460, Eq. 13",
+    settings=LoRAPatternOptions,
+)
+class LoRAPattern(Layered[Pass]):
     """The updates of all chosen blocks."""
 
-    def __init__(self, tower: Tower, modalities: int, options: LoRAPatternOptions) -> None:
+    def __init__(self, towers: Towers, options: LoRAPatternOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            tower: It says width and number of blocks.
-            modalities: M.
+            towers: It says width, number of blocks and M.
             options: Size and place.
         """
+        tower = towers.only
         super().__init__(
             options.expert_blocks,
             len(tower.blocks),
-            lambda block: LoRAPatternLayer(tower.width, modalities, options.rank),
+            lambda block: LoRAPatternLayer(tower.width, towers.modalities, options.rank),
         )

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mamol.methods.base import Context, FeedForward
+from mamol.core.backbone import MLP
+from mamol.core.method import Towers, method
+from mamol.core.streams import Streams, Trace
 from mamol.methods.layered import Layered
-from mamol.methods.lora import StackedLoRA
-from mamol.methods.routing import PATTERN_WIDTH, Router, balance_loss, top_k_gates
-from mamol.models.tower import Tower
+from mamol.methods.router import PATTERN_WIDTH, Routed, Router, balance_loss, top_k_gates
+from mamol.methods.stacked import StackedLoRA
 
 
 @dataclass(frozen=True)
@@ -64,50 +65,65 @@ class MaMOLLayer(nn.Module):
         self.router = Router(width, dynamic, options.router_input) if dynamic else None
         self.experts = StackedLoRA(experts, width, options.rank)
 
-    def forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
-        """Frozen MLP plus Δ (Eq. 12), (N, T, width), of the tokens ``z`` (N, T, width) of block ``layer``."""
-        return mlp(z) + self.experts(z, self._gates(layer, z, context))
+    def forward(self, layer: int, z: Tensor, mlp: MLP, state: Routed) -> Tensor:
+        """Frozen MLP plus Δ (Eq. 12).
 
-    def _gates(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        Args:
+            layer: Block number from 0, for the trace.
+            z: (N, T, width), the tokens behind attention and norm.
+            mlp: The block's frozen MLP.
+            state: Of this pass, with ψ(m) where a router sees it; takes gates and auxiliary loss.
+
+        Returns:
+            (N, T, width).
+        """
+        return mlp(z) + self.experts(z, self._gates(layer, z, state))
+
+    def _gates(self, layer: int, z: Tensor, state: Routed) -> Tensor:
         """The weight of every expert, in the order dynamic, shared, per modality: (N, T, E)."""
         streams, tokens = z.shape[:2]
         parts = []
         if self.router is not None:
-            logits = self.router(z, context.pattern)
+            logits = self.router(z, state.pattern)
             gates, probabilities = top_k_gates(logits, self.options.top_k, self.options.gate_renormalise)
             if self.options.balance_weight:
-                balance = balance_loss(gates, probabilities, context.mask(tokens))
-                context.losses.append(self.options.balance_weight * balance)
-            context.record(layer, gates)
+                balance = balance_loss(gates, probabilities, state.streams.mask(tokens))
+                state.losses.append(self.options.balance_weight * balance)
+            state.record(layer, gates)
             parts.append(gates)
         if self.options.shared_expert:
             parts.append(z.new_ones(streams, tokens, 1, dtype=torch.float32))
         if self.options.modality_experts:
-            parts.append(context.available[:, None].expand(-1, tokens, -1))
+            parts.append(state.streams.available[:, None].expand(-1, tokens, -1))
         return torch.cat(parts, -1)
 
 
-class MaMOL(Layered):
+@method(
+    "mamol",
+    summary="dynamic, shared and modality-specific low-rank experts beside the frozen MLPs",
+    source="arXiv 2511.11460, Eq. 12-17",
+    settings=MaMOLOptions,
+)
+class MaMOL(Layered[Routed]):
     """The experts of all chosen blocks of one tower, and ψ, which they share (Eq. 15)."""
 
-    def __init__(self, tower: Tower, modalities: int, options: MaMOLOptions) -> None:
+    def __init__(self, towers: Towers, options: MaMOLOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            tower: It says width and number of blocks.
-            modalities: M.
+            towers: It says width, number of blocks and M.
             options: Which experts there are, and where.
         """
-        width = tower.width
-        super().__init__(options.expert_blocks, len(tower.blocks), lambda block: MaMOLLayer(width, modalities, options))
+        width, blocks, modalities = towers.only.width, len(towers.only.blocks), towers.modalities
+        super().__init__(options.expert_blocks, blocks, lambda block: MaMOLLayer(width, modalities, options))
         routed = options.dynamic_experts and options.router_input != "features"
         self.pattern_embedding = nn.Linear(modalities, PATTERN_WIDTH) if routed else None
 
-    def begin(self, context: Context) -> None:
+    def begin(self, streams: Streams, trace: Trace | None = None) -> Routed:
         """ψ(m) of each stream, (N, 8), where a router sees it."""
-        if self.pattern_embedding is not None:
-            context.pattern = self.pattern_embedding(context.available)
+        embedding = self.pattern_embedding
+        return Routed(streams, trace, pattern=None if embedding is None else embedding(streams.available))
 
-    def routing(self) -> list[nn.Module]:
+    def routers(self) -> list[nn.Module]:
         """The routers and ψ."""
-        return [*super().routing(), *([self.pattern_embedding] if self.pattern_embedding is not None else [])]
+        return [*super().routers(), *([self.pattern_embedding] if self.pattern_embedding is not None else [])]

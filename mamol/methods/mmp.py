@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mamol.errors import MamolError
-from mamol.methods.base import Context, Method
+from mamol.core.attention import Prefix
+from mamol.core.errors import MamolError
+from mamol.core.method import Method, Pass, Towers, method
 from mamol.methods.patterns import pattern_index
-from mamol.models.tower import Tower
 
 INITIAL_STD = 0.02
 
@@ -51,50 +51,60 @@ class MMPOptions:
             )
 
 
-class MMP(Method):
+@method(
+    "mmp",
+    summary="prompts picked by the missing pattern, as tokens or as keys and values",
+    source="Lee et al. 2023, arXiv 2303.03369",
+    settings=MMPOptions,
+)
+class MMP(Method[Pass]):
     """The prompts of all patterns.
 
     Attributes:
         prompts: (2^M - 1, depth, L, width).
     """
 
-    def __init__(self, tower: Tower, modalities: int, options: MMPOptions) -> None:
+    def __init__(self, towers: Towers, options: MMPOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            tower: It says width and number of blocks.
-            modalities: M.
+            towers: It says width, number of blocks and M.
             options: Number, depth and kind of the prompts.
 
         Raises:
             MamolError: More layers with prompts than blocks.
         """
         super().__init__()
+        tower = towers.only
         check_depth(options.prompt_depth, len(tower.blocks))
         self.options = options
-        shape = (2**modalities - 1, options.prompt_depth, options.prompt_length, tower.width)
+        shape = (2**towers.modalities - 1, options.prompt_depth, options.prompt_length, tower.width)
         self.prompts = nn.Parameter(torch.empty(shape))
         nn.init.normal_(self.prompts, std=INITIAL_STD)
 
-    def before_block(self, layer: int, x: Tensor, context: Context) -> Tensor:
+    def before_block(self, layer: int, x: Tensor, state: Pass) -> Tensor:
         """Input level: the prompts of ``layer`` in front of all tokens."""
         if self.options.prompt_type != "input" or layer >= self.options.prompt_depth:
             return x
-        return torch.cat([self._prompts(layer, context).to(x.dtype), x], 1)
+        return torch.cat([self._prompts(layer, state).to(x.dtype), x], 1)
 
-    def attention_prefix(self, layer: int, context: Context) -> tuple[Tensor, Tensor] | None:
+    def attention_prefix(self, layer: int, state: Pass) -> Prefix | None:
         """Attention level: the prompts of ``layer`` as keys and values, (N, L/2, width) each."""
         if self.options.prompt_type != "attention" or layer >= self.options.prompt_depth:
             return None
-        keys, values = self._prompts(layer, context).chunk(2, 1)
+        keys, values = self._prompts(layer, state).chunk(2, 1)
         return keys, values
 
-    def _prompts(self, layer: int, context: Context) -> Tensor:
-        return self.prompts[pattern_index(context.available), layer]
+    def _prompts(self, layer: int, state: Pass) -> Tensor:
+        return self.prompts[pattern_index(state.streams.available), layer]
 
 
 def check_depth(depth: int, blocks: int) -> None:
     """Refuses prompts for layers that are not there.
+
+    Args:
+        depth: ``prompt_depth``.
+        blocks: How many blocks the tower has.
 
     Raises:
         MamolError: ``depth`` is larger than ``blocks``.

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mamol.errors import MamolError
-from mamol.methods.base import Context
-from mamol.methods.layered import CLIPMLP, Layered
-from mamol.methods.routing import balance_loss, top_k_gates
-from mamol.models.tower import Tower
+from mamol.core.backbone import MLP
+from mamol.core.errors import MamolError
+from mamol.core.method import Pass, Towers, method
+from mamol.methods.layered import Layered
+from mamol.methods.router import balance_loss, top_k_gates
 
 DROPOUT = 0.1
 
@@ -59,7 +59,13 @@ class MoEAdaOptions:
 
 
 def low_rank(inputs: int, outputs: int, rank: int) -> nn.Sequential:
-    """``B A drop(x)`` with A normal of standard deviation 1/rank and B zero."""
+    """``B A drop(x)`` with A normal of standard deviation 1/rank and B zero.
+
+    Args:
+        inputs: Width of x.
+        outputs: Width behind B.
+        rank: Width between A and B.
+    """
     down, up = nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs, bias=False)
     nn.init.normal_(down.weight, std=1 / rank)
     nn.init.zeros_(up.weight)
@@ -69,65 +75,77 @@ def low_rank(inputs: int, outputs: int, rank: int) -> nn.Sequential:
 class MoEAdaLayer(nn.Module):
     """The experts of one block: ``2·K·rank·(d + hidden)`` parameters and the router's ``2·K·d``."""
 
-    def __init__(self, width: int, hidden: int, options: MoEAdaOptions) -> None:
+    def __init__(self, mlp: MLP, options: MoEAdaOptions) -> None:
         """Makes the layer.
 
         Args:
-            width: Token width d.
-            hidden: Width inside the MLP.
+            mlp: The block's frozen MLP, for its sizes.
             options: Number and rank of the experts.
         """
         super().__init__()
         self.options = options
         experts, rank = options.experts_dynamic, options.rank
-        self.router = nn.Linear(width, experts, bias=False)
-        self.noise = nn.Linear(width, experts, bias=False)
-        self.c_fc = nn.ModuleList(low_rank(width, hidden, rank) for _ in range(experts))
-        self.c_proj = nn.ModuleList(low_rank(hidden, width, rank) for _ in range(experts))
+        self.router = nn.Linear(mlp.width, experts, bias=False)
+        self.noise = nn.Linear(mlp.width, experts, bias=False)
+        self.c_fc = nn.ModuleList(low_rank(mlp.width, mlp.expanded, rank) for _ in range(experts))
+        self.c_proj = nn.ModuleList(low_rank(mlp.inner, mlp.width, rank) for _ in range(experts))
 
-    def forward(self, layer: int, z: Tensor, mlp: CLIPMLP, context: Context) -> Tensor:
-        """``Σ_k g_k f_k(z)``, (N, T, width).
+    def forward(self, layer: int, z: Tensor, mlp: MLP, state: Pass) -> Tensor:
+        """``Σ_k g_k f_k(z)``.
 
         The frozen maps run once for all experts: W_1 before the experts differ, and W_2 on ``Σ_k g_k h_k``, as the
         gates sum to one.
+
+        Args:
+            layer: Block number from 0, for the trace.
+            z: (N, T, width), the tokens behind attention and norm.
+            mlp: The block's frozen MLP.
+            state: Of this pass; takes gates and auxiliary loss.
+
+        Returns:
+            (N, T, width).
         """
-        gates = self._gates(layer, z, context)
-        frozen = mlp.c_fc(z)
-        mixed, update = torch.zeros_like(frozen), torch.zeros_like(z)
+        gates = self._gates(layer, z, state)
+        frozen = mlp.expand(z)
+        mixed, update = frozen.new_zeros(*frozen.shape[:-1], mlp.inner), torch.zeros_like(z)
         for k, (first, second) in enumerate(zip(self.c_fc, self.c_proj, strict=True)):
-            hidden = mlp.gelu(frozen + first(z))
+            hidden = mlp.activate(frozen + first(z))
             gate = gates[..., k, None].to(hidden.dtype)
             mixed = mixed + gate * hidden
             update = update + gate * second(hidden)
-        return mlp.c_proj(mixed) + update
+        return mlp.contract(mixed) + update
 
-    def _gates(self, layer: int, z: Tensor, context: Context) -> Tensor:
+    def _gates(self, layer: int, z: Tensor, state: Pass) -> Tensor:
         logits = self.router(z)
         if self.training:
             logits = logits + torch.randn_like(logits) * functional.softplus(self.noise(z))
         top_k = self.options.top_k
         gates, probabilities = top_k_gates(logits, top_k, renormalise=True)
-        context.record(layer, gates)
+        state.record(layer, gates)
         if self.options.balance_weight:
             # Mixtral's sum counts each of the kept gates.
-            balance = balance_loss(gates, probabilities, context.mask(z.shape[1]))
-            context.losses.append(self.options.balance_weight * top_k * balance)
+            balance = balance_loss(gates, probabilities, state.streams.mask(z.shape[1]))
+            state.losses.append(self.options.balance_weight * top_k * balance)
         return gates
 
 
-class MoEAda(Layered):
+@method(
+    "moe_ada",
+    summary="routed experts that are the frozen MLPs with a LoRA inside each linear map",
+    source="arXiv 2511.11460, Eq. 8, after github maidacundo/MoE-LoRA",
+    settings=MoEAdaOptions,
+)
+class MoEAda(Layered[Pass]):
     """The experts of all chosen blocks."""
 
-    def __init__(self, tower: Tower, modalities: int, options: MoEAdaOptions) -> None:
+    def __init__(self, towers: Towers, options: MoEAdaOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            tower: It says the sizes.
-            modalities: M; routing does not see which are present.
+            towers: It says the sizes; routing does not see which modalities are present.
             options: Number, rank and place of the experts.
         """
+        blocks = towers.only.blocks
         super().__init__(
-            options.expert_blocks,
-            len(tower.blocks),
-            lambda block: MoEAdaLayer(tower.width, tower.mlp_width, options),
+            options.expert_blocks, len(blocks), lambda block: MoEAdaLayer(blocks[block].feed_forward, options)
         )

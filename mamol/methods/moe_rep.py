@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mamol.methods.base import Context, FeedForward
+from mamol.core.backbone import MLP
+from mamol.core.method import Pass, Towers, method
 from mamol.methods.layered import Layered
-from mamol.methods.routing import balance_loss, top_k_gates
-from mamol.models.tower import Tower
+from mamol.methods.router import balance_loss, top_k_gates
 
 
 @dataclass(frozen=True)
@@ -41,28 +41,37 @@ class MoERepOptions:
 class MoERepLayer(nn.Module):
     """The experts of one block: ``K·(8·d² + 5·d)`` parameters and the router's ``K·d``."""
 
-    def __init__(self, mlp: nn.Module, width: int, options: MoERepOptions) -> None:
+    def __init__(self, mlp: MLP, options: MoERepOptions) -> None:
         """Makes the layer.
 
         Args:
             mlp: The block's frozen MLP.
-            width: Token width d.
             options: How many experts.
         """
         super().__init__()
         self.options = options
-        self.router = nn.Linear(width, options.experts_dynamic, bias=False)
+        self.router = nn.Linear(mlp.width, options.experts_dynamic, bias=False)
         self.experts = nn.ModuleList(deepcopy(mlp).requires_grad_(True) for _ in range(options.experts_dynamic))
 
-    def forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
-        """``Σ_k g_k F_k(z)``, (N, T, width); every expert computes only its own tokens."""
+    def forward(self, layer: int, z: Tensor, mlp: MLP, state: Pass) -> Tensor:
+        """``Σ_k g_k F_k(z)``; every expert computes only its own tokens.
+
+        Args:
+            layer: Block number from 0, for the trace.
+            z: (N, T, width), the tokens behind attention and norm.
+            mlp: The block's frozen MLP; not used, the experts stand in its place.
+            state: Of this pass; takes gates and auxiliary loss.
+
+        Returns:
+            (N, T, width).
+        """
         with torch.autocast(z.device.type, enabled=False):
             logits = self.router(z.float())
         gates, probabilities = top_k_gates(logits, self.options.top_k, renormalise=self.options.top_k > 1)
-        context.record(layer, gates)
+        state.record(layer, gates)
         if self.options.balance_weight:
-            balance = balance_loss(gates, probabilities, context.mask(z.shape[1]))
-            context.losses.append(self.options.balance_weight * balance)
+            balance = balance_loss(gates, probabilities, state.streams.mask(z.shape[1]))
+            state.losses.append(self.options.balance_weight * balance)
         tokens, weights = z.flatten(0, 1), gates.flatten(0, 1)
         out = torch.zeros_like(tokens)
         for k, expert in enumerate(self.experts):
@@ -72,19 +81,23 @@ class MoERepLayer(nn.Module):
         return out.view_as(z)
 
 
-class MoERep(Layered):
+@method(
+    "moe_rep",
+    summary="routed trainable copies of the MLPs in place of the frozen ones",
+    source="arXiv 2511.11460, Eq. 7, after DeepSpeed-MoE, arXiv 2201.05596",
+    settings=MoERepOptions,
+)
+class MoERep(Layered[Pass]):
     """The experts of all chosen blocks."""
 
-    def __init__(self, tower: Tower, modalities: int, options: MoERepOptions) -> None:
+    def __init__(self, towers: Towers, options: MoERepOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            tower: Its MLPs are copied.
-            modalities: M; routing does not see which are present.
+            towers: Its MLPs are copied; routing does not see which modalities are present.
             options: Number and place of the experts.
         """
+        blocks = towers.only.blocks
         super().__init__(
-            options.expert_blocks,
-            len(tower.blocks),
-            lambda block: MoERepLayer(tower.blocks[block].mlp, tower.width, options),
+            options.expert_blocks, len(blocks), lambda block: MoERepLayer(blocks[block].feed_forward, options)
         )

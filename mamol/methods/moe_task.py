@@ -14,19 +14,20 @@ Both start as the frozen tower.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mamol.errors import MamolError
-from mamol.methods.base import Context, FeedForward
-from mamol.methods.layered import CLIPMLP, Layered
-from mamol.methods.lora import StackedLoRA
+from mamol.core.backbone import MLP
+from mamol.core.errors import MamolError
+from mamol.core.method import Method, Pass, Towers, method
+from mamol.core.streams import Streams, Trace
+from mamol.methods.layered import Layered
 from mamol.methods.moe_ada import DROPOUT
 from mamol.methods.patterns import pattern_index
-from mamol.methods.routing import PATTERN_WIDTH
-from mamol.models.tower import Tower
+from mamol.methods.router import PATTERN_WIDTH, Routed
+from mamol.methods.stacked import StackedLoRA
 
 TASK_WIDTH = 64  # of the pattern's embedding in MOELoRA
 SCALE = 2.0  # s
@@ -76,40 +77,70 @@ class TaskRoutedLayer(nn.Module):
         self.router = nn.Linear(width + PATTERN_WIDTH, options.experts_dynamic, bias=False)
         self.experts = StackedLoRA(options.experts_dynamic, width, options.rank)
 
-    def forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
-        """Frozen MLP plus ``Σ_k g_k B_k A_k z``, (N, T, width); ``context.pattern`` is ψ(m), (N, 8)."""
+    def forward(self, layer: int, z: Tensor, mlp: MLP, state: Routed) -> Tensor:
+        """Frozen MLP plus ``Σ_k g_k B_k A_k z``.
+
+        Args:
+            layer: Block number from 0, for the trace.
+            z: (N, T, width), the tokens behind attention and norm.
+            mlp: The block's frozen MLP.
+            state: Of this pass, with ψ(m), (N, 8); takes the gates.
+
+        Returns:
+            (N, T, width).
+        """
         features, pattern = self.router.weight.split([z.shape[-1], PATTERN_WIDTH], 1)
-        shift = functional.linear(context.prepared(), pattern)  # the same for all tokens of a stream
+        shift = functional.linear(state.known_pattern(), pattern)  # the same for all tokens of a stream
         gates = (functional.linear(z, features) + shift[:, None]).float().softmax(-1)
-        context.record(layer, gates)
+        state.record(layer, gates)
         return mlp(z) + self.experts(z, gates)
+
+
+@dataclass
+class Gated(Pass):
+    """A pass whose gates are the same in all layers.
+
+    Attributes:
+        gates: (N, K) of each stream.
+    """
+
+    gates: Tensor = field(kw_only=True)
 
 
 class MoELoRALayer(nn.Module):
     """MOELoRA: experts inside both linear maps of the MLP of one block, gates from the pattern."""
 
-    def __init__(self, width: int, hidden: int, options: MoETaskOptions) -> None:
+    def __init__(self, mlp: MLP, options: MoETaskOptions) -> None:
         """Makes the layer.
 
         Args:
-            width: Token width d.
-            hidden: Width inside the MLP.
+            mlp: The block's frozen MLP, for its sizes.
             options: Number and total rank of the experts.
         """
         super().__init__()
         experts = options.experts_dynamic
         self.drop = nn.Dropout(DROPOUT)
-        self.c_fc = StackedLoRA(experts, width, options.rank // experts, hidden)
-        self.c_proj = StackedLoRA(experts, hidden, options.rank // experts, width)
+        self.c_fc = StackedLoRA(experts, mlp.width, options.rank // experts, mlp.expanded)
+        self.c_proj = StackedLoRA(experts, mlp.inner, options.rank // experts, mlp.width)
         for update in (self.c_fc, self.c_proj):
             nn.init.normal_(update.down, std=INITIAL_STD)
 
-    def forward(self, layer: int, z: Tensor, mlp: CLIPMLP, context: Context) -> Tensor:
-        """The MLP with its updates, (N, T, width); ``context.pattern`` are the gates (N, K)."""
-        gates = context.prepared()[:, None]
-        context.record(layer, gates.expand(-1, z.shape[1], -1))
-        hidden = mlp.gelu(mlp.c_fc(z) + SCALE * self.c_fc(self.drop(z), gates))
-        return mlp.c_proj(hidden) + SCALE * self.c_proj(self.drop(hidden), gates)
+    def forward(self, layer: int, z: Tensor, mlp: MLP, state: Gated) -> Tensor:
+        """The MLP with its updates.
+
+        Args:
+            layer: Block number from 0, for the trace.
+            z: (N, T, width), the tokens behind attention and norm.
+            mlp: The block's frozen MLP.
+            state: Of this pass, with the gates of each stream, (N, K).
+
+        Returns:
+            (N, T, width).
+        """
+        gates = state.gates[:, None]
+        state.record(layer, gates.expand(-1, z.shape[1], -1))
+        hidden = mlp.activate(mlp.expand(z) + SCALE * self.c_fc(self.drop(z), gates))
+        return mlp.contract(hidden) + SCALE * self.c_proj(self.drop(hidden), gates)
 
 
 class PatternGates(nn.Module):
@@ -127,36 +158,77 @@ class PatternGates(nn.Module):
         self.gate = nn.Linear(TASK_WIDTH, experts, bias=False)
 
     def forward(self, available: Tensor) -> Tensor:
-        """From ``available`` (N, M) to gates (N, K)."""
-        return self.gate(self.embedding(pattern_index(available))).float().softmax(-1)
+        """The gates of each stream.
+
+        Args:
+            available: (N, M), 1 where the stream's sample has the modality.
+
+        Returns:
+            (N, K) float32, of sum one.
+        """
+        logits: Tensor = self.gate(self.embedding(pattern_index(available)))
+        return logits.float().softmax(-1)
 
 
-class MoETask(Layered):
-    """The experts of all chosen blocks and what they share: ψ, or the gates."""
+class TaskRouted(Layered[Routed]):
+    """The form ``eq9``: the experts of all chosen blocks, and ψ, which they share."""
 
-    def __init__(self, tower: Tower, modalities: int, options: MoETaskOptions) -> None:
+    def __init__(self, towers: Towers, options: MoETaskOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            tower: It says the sizes.
-            modalities: M.
-            options: Form, number, rank and place of the experts.
+            towers: It says the sizes and M.
+            options: Number, rank and place of the experts.
         """
-        moelora = options.moe_task_form == "moelora"
-        width, hidden = tower.width, tower.mlp_width
+        width, blocks = towers.only.width, len(towers.only.blocks)
+        super().__init__(options.expert_blocks, blocks, lambda block: TaskRoutedLayer(width, options))
+        self.pattern = nn.Linear(towers.modalities, PATTERN_WIDTH)
+
+    def begin(self, streams: Streams, trace: Trace | None = None) -> Routed:
+        """ψ(m) of each stream, (N, 8)."""
+        return Routed(streams, trace, pattern=self.pattern(streams.available))
+
+    def routers(self) -> list[nn.Module]:
+        """The routers and ψ."""
+        return [*super().routers(), self.pattern]
+
+
+class MoELoRA(Layered[Gated]):
+    """The form ``moelora``: the experts of all chosen blocks, and the gates, which they share."""
+
+    def __init__(self, towers: Towers, options: MoETaskOptions) -> None:
+        """Makes the method for one tower.
+
+        Args:
+            towers: It says the sizes and M.
+            options: Number, rank and place of the experts.
+        """
+        blocks = towers.only.blocks
         super().__init__(
-            options.expert_blocks,
-            len(tower.blocks),
-            lambda block: MoELoRALayer(width, hidden, options) if moelora else TaskRoutedLayer(width, options),
+            options.expert_blocks, len(blocks), lambda block: MoELoRALayer(blocks[block].feed_forward, options)
         )
-        self.pattern: nn.Module = (
-            PatternGates(modalities, options.experts_dynamic) if moelora else nn.Linear(modalities, PATTERN_WIDTH)
-        )
+        self.pattern = PatternGates(towers.modalities, options.experts_dynamic)
 
-    def begin(self, context: Context) -> None:
-        """ψ(m) of each stream, (N, 8), or its gates, (N, K)."""
-        context.pattern = self.pattern(context.available)
+    def begin(self, streams: Streams, trace: Trace | None = None) -> Gated:
+        """The gates of each stream, (N, K)."""
+        return Gated(streams, trace, gates=self.pattern(streams.available))
 
-    def routing(self) -> list[nn.Module]:
-        """The routers and what knows the pattern."""
-        return [*super().routing(), self.pattern]
+    def routers(self) -> list[nn.Module]:
+        """What makes the gates."""
+        return [*super().routers(), self.pattern]
+
+
+@method(
+    "moe_task",
+    summary="low-rank experts whose router knows the missing pattern",
+    source="arXiv 2511.11460, Eq. 9; moe_task_form=moelora: MOELoRA, arXiv 2310.18339",
+    settings=MoETaskOptions,
+)
+def moe_task(towers: Towers, options: MoETaskOptions) -> Method[Routed] | Method[Gated]:
+    """Makes the form that ``moe_task_form`` asks for.
+
+    Args:
+        towers: One tower.
+        options: Form, number, rank and place of the experts.
+    """
+    return MoELoRA(towers, options) if options.moe_task_form == "moelora" else TaskRouted(towers, options)

@@ -1,61 +1,85 @@
 """A method on several towers: an instance for each, of that tower's width and blocks."""
 
 from collections.abc import Mapping
-from copy import deepcopy
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from mamol.methods.base import Context, FeedForward, Method
-from mamol.models.tower import VISUAL, Tower
+from mamol.core.attention import Prefix
+from mamol.core.backbone import MLP, Backbone
+from mamol.core.method import Batch, Method, MethodEntry, Pass, Predicts, Towers
+from mamol.core.streams import Streams, Trace
+from mamol.core.task import Task
+
+AnyMethod = Method[Any]
 
 
-class PerTower(Method):
+class PerTower(Method[Pass]):
     """Hands every hook to the instance of the tower that the streams go through."""
 
-    def __init__(self, methods: Mapping[str, Method]) -> None:
-        """Takes the instances by the name of their tower."""
+    def __init__(self, methods: Mapping[str, AnyMethod]) -> None:
+        """Takes the instances.
+
+        Args:
+            methods: Tower to its instance; all are of one method.
+        """
         super().__init__()
         self.towers = nn.ModuleDict(methods)
         self.trains_embedding = all(method.trains_embedding for method in methods.values())
+        self.needs_complete = any(method.needs_complete for method in methods.values())
 
-    def _of(self, tower: str) -> Method:
-        return cast(Method, self.towers[tower])
+    def _of(self, tower: str) -> AnyMethod:
+        return cast(AnyMethod, self.towers[tower])
 
-    def begin(self, context: Context) -> None:
+    def begin(self, streams: Streams, trace: Trace | None = None) -> Pass:
         """Prepares the pass of one tower."""
-        self._of(context.tower).begin(context)
+        state: Pass = self._of(streams.tower).begin(streams, trace)
+        return state
 
-    def before_block(self, layer: int, x: Tensor, context: Context) -> Tensor:
+    def before_block(self, layer: int, x: Tensor, state: Pass) -> Tensor:
         """The tower's prompt tokens."""
-        return self._of(context.tower).before_block(layer, x, context)
+        return self._of(state.streams.tower).before_block(layer, x, state)
 
-    def attention_prefix(self, layer: int, context: Context) -> tuple[Tensor, Tensor] | None:
+    def attention_prefix(self, layer: int, state: Pass) -> Prefix | None:
         """The tower's extra keys and values."""
-        return self._of(context.tower).attention_prefix(layer, context)
+        return self._of(state.streams.tower).attention_prefix(layer, state)
 
-    def feed_forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
+    def feed_forward(self, layer: int, z: Tensor, mlp: MLP, state: Pass) -> Tensor:
         """The tower's feed-forward part."""
-        return self._of(context.tower).feed_forward(layer, z, mlp, context)
+        return self._of(state.streams.tower).feed_forward(layer, z, mlp, state)
 
-    def finish(self, x: Tensor, tower: Tower) -> Tensor:
+    def finish(self, x: Tensor, backbone: Backbone, state: Pass) -> Tensor:
         """The tower's feature."""
-        return self._of(tower.name).finish(x, tower)
+        return self._of(state.streams.tower).finish(x, backbone, state)
 
-    def routing(self) -> list[nn.Module]:
+    def auxiliary_loss(self, state: Pass) -> Tensor | None:
+        """The tower's auxiliary loss of this pass."""
+        return self._of(state.streams.tower).auxiliary_loss(state)
+
+    def loss(self, network: Predicts, batch: Batch, task: Task) -> dict[str, Tensor]:
+        """That of the first tower's instance: the instances are of one method."""
+        return next(iter(cast(Mapping[str, AnyMethod], self.towers).values())).loss(network, batch, task)
+
+    def routers(self) -> list[nn.Module]:
         """The routers of all towers."""
-        return [module for method in self.towers.values() for module in cast(Method, method).routing()]
+        return [module for method in self.towers.values() for module in cast(AnyMethod, method).routers()]
 
 
-class TrainedEnd(nn.Module):
-    """Trained copies of a tower's last norm and, of the visual tower, projection, as DCP and the release have them."""
+def build(entry: MethodEntry, towers: Towers, options: Mapping[str, Any]) -> AnyMethod:
+    """Makes a method for the towers of a network.
 
-    def __init__(self, tower: Tower) -> None:
-        """Copies both from ``tower``."""
-        super().__init__()
-        self.norm = deepcopy(tower.last_norm).requires_grad_(True)
-        self.projection = nn.Parameter(tower.projection.detach().clone()) if tower.name == VISUAL else None
+    Args:
+        entry: Which.
+        towers: What it is added to.
+        options: Settings by name; the method's own defaults stand for the others.
 
-    def forward(self, x: Tensor, tower: Tower) -> Tensor:
-        """From the tokens that are read (N, width) to features (N, output_dim)."""
-        return self.norm(x) @ (tower.projection if self.projection is None else self.projection)
+    Returns:
+        The method with fresh weights.
+
+    Raises:
+        MamolError: Settings that do not fit each other or a tower.
+    """
+    settings = entry.settings(**options)
+    if entry.together or len(towers.backbones) == 1:
+        return entry.make(towers, settings)
+    return PerTower({name: entry.make(each, settings) for each in towers.each() for name in each.backbones})

@@ -8,18 +8,18 @@ experts: a threshold on the learned ``e``, through which no gradient flows, inst
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mamol.methods.base import Context, FeedForward
+from mamol.core.backbone import MLP, Backbone
+from mamol.core.method import Towers, method
+from mamol.core.streams import Streams, Trace
 from mamol.methods.layered import Layered
-from mamol.methods.lora import StackedLoRA
-from mamol.methods.per_tower import TrainedEnd
-from mamol.methods.routing import PATTERN_WIDTH, Router, top_k_gates
-from mamol.models.tower import Tower
+from mamol.methods.router import PATTERN_WIDTH, Routed, Router, top_k_gates
+from mamol.methods.stacked import StackedLoRA
+from mamol.methods.trained_end import TrainedEnd
 
 INITIAL_STD = 0.02  # of both matrices of every expert
 THRESHOLD = 0.5  # of a component of e, above which a specific expert is on
@@ -84,37 +84,62 @@ class ReleasedLayer(nn.Module):
         for matrix in (self.experts.down, self.experts.up):
             nn.init.normal_(matrix, std=INITIAL_STD)
 
-    def forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
-        """Frozen MLP plus adapter, (N, T, width), for the tokens ``z`` (N, T, width) of block ``layer``."""
-        return mlp(z) + self.adapter(layer, z, context)
+    def forward(self, layer: int, z: Tensor, mlp: MLP, state: Routed) -> Tensor:
+        """Frozen MLP plus adapter.
 
-    def adapter(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """What is added to the frozen MLP, (N, T, width)."""
-        dynamic, _ = top_k_gates(self.router(z, context.pattern), self.options.top_k)
-        context.record(layer, dynamic)
-        static = self._static_gates(context)[:, None].expand(-1, z.shape[1], -1)
+        Args:
+            layer: Block number from 0, for the trace.
+            z: (N, T, width), the tokens behind attention and norm.
+            mlp: The block's frozen MLP.
+            state: Of this pass, with e, (N, 8); takes the gates.
+
+        Returns:
+            (N, T, width).
+        """
+        return mlp(z) + self.adapter(layer, z, state)
+
+    def adapter(self, layer: int, z: Tensor, state: Routed) -> Tensor:
+        """What is added to the frozen MLP.
+
+        Args:
+            layer: As of ``forward``.
+            z: As of ``forward``.
+            state: As of ``forward``.
+
+        Returns:
+            (N, T, width).
+        """
+        dynamic, _ = top_k_gates(self.router(z, state.pattern), self.options.top_k)
+        state.record(layer, dynamic)
+        static = self._static_gates(state.known_pattern())[:, None].expand(-1, z.shape[1], -1)
         mixed = self.experts(z, torch.cat([dynamic, static.to(dynamic)], -1))
-        return self.options.adapter_scale * self.out(functional.gelu(mixed))
+        added: Tensor = self.options.adapter_scale * self.out(functional.gelu(mixed))
+        return added
 
-    def _static_gates(self, context: Context) -> Tensor:
+    def _static_gates(self, pattern: Tensor) -> Tensor:
         """(N, S) bool: the shared expert is always on, specific ones where their component of e is large."""
-        specific = (
-            cast(Tensor, context.pattern)[:, self.first : self.first + self.options.experts_static - 1] > THRESHOLD
-        )
+        specific = pattern[:, self.first : self.first + self.options.experts_static - 1] > THRESHOLD
         return torch.cat([specific.new_ones(len(specific), 1), specific], 1)
 
 
-class Released(Layered):
+@method(
+    "released",
+    summary="the released code's adapter: output projection, random experts, thresholded gates",
+    source="github Jiahuiqu/mamol; use the named config released",
+    settings=ReleasedOptions,
+    fixed=("experts_static",),
+)
+class Released(Layered[Routed]):
     """The adapters of all chosen blocks of one tower, and the embedding e of the missing code, which they share."""
 
-    def __init__(self, tower: Tower, modalities: int, options: ReleasedOptions) -> None:
+    def __init__(self, towers: Towers, options: ReleasedOptions) -> None:
         """Makes the method for one tower.
 
         Args:
-            tower: It says width and number of blocks.
-            modalities: M.
+            towers: It says width, number of blocks and M.
             options: Sizes, and which blocks.
         """
+        tower, modalities = towers.only, towers.modalities
         width = tower.width
         super().__init__(
             options.expert_blocks, len(tower.blocks), lambda block: ReleasedLayer(width, modalities, options)
@@ -122,14 +147,17 @@ class Released(Layered):
         self.pattern_embedding = nn.Linear(3 if modalities == 2 else modalities, PATTERN_WIDTH)
         self.end = TrainedEnd(tower) if options.train_end else None
 
-    def begin(self, context: Context) -> None:
+    def begin(self, streams: Streams, trace: Trace | None = None) -> Routed:
         """Embeds the missing code: e of each stream, (N, 8)."""
-        context.pattern = self.pattern_embedding(missing_code(context.available))
+        return Routed(streams, trace, pattern=self.pattern_embedding(missing_code(streams.available)))
 
-    def finish(self, x: Tensor, tower: Tower) -> Tensor:
-        """The trained copies of last norm and projection, or the tower's: (N, width) to (N, output_dim)."""
-        return super().finish(x, tower) if self.end is None else self.end(x, tower)
+    def finish(self, x: Tensor, backbone: Backbone, state: Routed) -> Tensor:
+        """The trained copies of last norm and projection, or the tower's: (…, width) to (…, output_dim)."""
+        if self.end is None:
+            return super().finish(x, backbone, state)
+        feature: Tensor = self.end(x, backbone)
+        return feature
 
-    def routing(self) -> list[nn.Module]:
+    def routers(self) -> list[nn.Module]:
         """The routers and the embedding of the missing code."""
-        return [*super().routing(), self.pattern_embedding]
+        return [*super().routers(), self.pattern_embedding]

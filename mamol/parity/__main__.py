@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 from mamol.parity.compare import TOLERANCE, differences, report, within
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 from mamol.parity.dcp import released_dcp_remote
 from mamol.parity.golden import Golden, read_golden
 from mamol.parity.remote import released_remote
@@ -76,7 +76,11 @@ def differences(path: Path) -> dict[str, float]:
 
 
 def report(found: Mapping[str, float]) -> str:
-    """A line per stage, and the verdict."""
+    """A line per stage, and the verdict.
+
+    Args:
+        found: Stage to largest absolute difference; not empty.
+    """
     width = max(map(len, found))
     apart = sum(not within(difference) for difference in found.values())
     lines = [
@@ -90,7 +94,11 @@ def report(found: Mapping[str, float]) -> str:
 
 
 def within(difference: float) -> bool:
-    """Whether a difference is small enough; NaN is not."""
+    """Whether a difference is at most ``TOLERANCE``; NaN is not.
+
+    Args:
+        difference: Absolute, of a stage.
+    """
     return difference <= TOLERANCE
 
 

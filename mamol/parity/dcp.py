@@ -7,11 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mamol.methods.base import Context
+from mamol.backbones.clip import VisualTower, vision_transformer
+from mamol.core.backbone import Origin
+from mamol.core.method import Towers
+from mamol.core.streams import VISUAL, Streams
 from mamol.methods.dcp import DCP, DCPOptions
-from mamol.models.clip import VisualTower, vision_transformer
-from mamol.models.encoder import encode
-from mamol.models.tower import VISUAL
+from mamol.network.encoder import encode
 from mamol.parity.golden import Golden
 from mamol.parity.remote import adopt, visual_spec
 
@@ -31,7 +32,11 @@ RENAMED = {
 
 
 def our_name(name: str) -> str:
-    """Our name of the release's ``name``, or the name itself."""
+    """Our name of a weight; a name that is not in ``RENAMED`` stays as it is.
+
+    Args:
+        name: The release's name.
+    """
     for theirs, ours in RENAMED.items():
         if re.match(theirs, name):
             renamed = re.sub(rf"^{theirs}", ours, name)
@@ -40,7 +45,11 @@ def our_name(name: str) -> str:
 
 
 def method_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of DCP by our names, from those of the release."""
+    """The weights of DCP by our names.
+
+    Args:
+        weights: All weights of the file, by the release's names.
+    """
     state = {our_name(name): value for name, value in weights.items() if our_name(name) != name}
     base = {
         f"learner.base.{i}": torch.stack(
@@ -56,7 +65,11 @@ def method_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def frozen_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of the tower, without what DCP keeps in its first block."""
+    """The weights of the tower, without what DCP keeps in its first block.
+
+    Args:
+        weights: All weights of the file, by the release's names.
+    """
     own = {name: value for name, value in weights.items() if "prompt" not in name}
     return {name.removeprefix("visual."): value for name, value in own.items()}
 
@@ -65,20 +78,24 @@ def released_dcp_remote(golden: Golden) -> dict[str, Tensor]:
     """The stages of the released DCP network: prompts of every layer, then the features, of both streams.
 
     Absent streams are encoded, too, as the release does before it zeroes them.
+
+    Args:
+        golden: A file of this kind.
     """
     weights, sizes = golden.part("weights."), golden.sizes
     frozen = frozen_state(weights)
-    tower = VisualTower(vision_transformer(replace(visual_spec(golden, frozen), quick_gelu=True)), "golden")
-    tower.load_weights(frozen, "golden")
+    tower = VisualTower(vision_transformer(replace(visual_spec(golden, frozen), quick_gelu=True)), Origin("golden"))
+    tower.load_weights(frozen, Origin("golden"))
     options = DCPOptions(int(sizes["prompt_length"]), int(sizes["prompt_depth"]))
-    method = DCP({VISUAL: tower}, {VISUAL: range(2)}, options)
+    method = DCP(Towers({VISUAL: tower}, {VISUAL: range(2)}, 2), options)
     adopt(method, method_state(weights))
     code = golden.tensors["input.pattern_code"]
     available = torch.stack([code != 2, code != 1], 1).float()
     stages: dict[str, Tensor] = {}
     for i in range(2):
-        context = Context(available, torch.full_like(code, i))
-        stages[f"features_{i + 1}"] = encode(tower, golden.tensors[f"input.tokens_{i + 1}"], method, context)
+        streams = Streams(available, torch.arange(len(code)), torch.full_like(code, i))
+        stages[f"features_{i + 1}"] = encode(tower, golden.tensors[f"input.tokens_{i + 1}"], method, streams).features
+        state = method.begin(streams)
         for layer in range(options.prompt_depth):
-            stages[f"prompts_{i + 1}.layer{layer}"] = method.prompts(layer, context)
+            stages[f"prompts_{i + 1}.layer{layer}"] = method.prompts(layer, state)
     return stages

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,11 @@ class Golden:
     tensors: dict[str, Tensor]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with ``prefix``, without it."""
+        """Some of the tensors, by names without their prefix.
+
+        Args:
+            prefix: What their names begin with, such as ``weights.``.
+        """
         return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
 
 

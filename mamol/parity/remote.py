@@ -6,52 +6,78 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamol.errors import MamolError
-from mamol.methods.base import Context, FeedForward, Method
-from mamol.models.architectures import TowerSpec
-from mamol.models.clip import VisualTower, vision_transformer
-from mamol.models.encoder import encode
-from mamol.models.network import Network, NetworkSpec
+from mamol.backbones.architectures import TowerSpec
+from mamol.backbones.clip import VisualTower, vision_transformer
+from mamol.core.backbone import MLP, Origin
+from mamol.core.errors import MamolError
+from mamol.core.method import Method
+from mamol.core.modality import WINDOW, Modality
+from mamol.core.streams import VISUAL, Streams, Trace
+from mamol.methods.router import Routed
+from mamol.network.encoder import encode
+from mamol.network.network import Network
+from mamol.network.spec import NetworkSpec
 from mamol.parity.golden import Golden
-from mamol.training.released_checkpoint import head_and_embedding, to_our_names
+from mamol.training.released_weights import head_and_embedding, to_our_names
 
 INPUTS = {"hsi": "HS", "lidar": "lidar"}  # our name of a modality to the one in the file
 
 
-class Recorder(Method):
-    """Another method that writes down what it is given and what it adds in the blocks it changes."""
+class Silent(MLP):
+    """An MLP that adds nothing."""
 
-    def __init__(self, method: Method, blocks: Sequence[int]) -> None:
-        """Wraps ``method``; records ``blocks``."""
+    def expand(self, z: Tensor) -> Tensor:
+        """Gives its input back."""
+        return z
+
+    def activate(self, hidden: Tensor) -> Tensor:
+        """Gives its input back."""
+        return hidden
+
+    def contract(self, hidden: Tensor) -> Tensor:
+        """Gives zeros of the shape of its input."""
+        return torch.zeros_like(hidden)
+
+
+class Recorder(Method[Routed]):
+    """Wraps a method, and writes down what that method is given and what it adds in chosen blocks."""
+
+    def __init__(self, method: Method[Routed], blocks: Sequence[int]) -> None:
+        """Begins with no stages.
+
+        Args:
+            method: The method to wrap.
+            blocks: Numbers of the blocks to record, from 0.
+        """
         super().__init__()
         self.method = method
         self.recorded = frozenset(blocks)
         self.stages: dict[str, Tensor] = {}
 
-    def begin(self, context: Context) -> None:
+    def begin(self, streams: Streams, trace: Trace | None = None) -> Routed:
         """Prepares the wrapped method's pass and forgets the last one's stages."""
         self.stages = {}
-        self.method.begin(context)
+        return self.method.begin(streams, trace)
 
-    def feed_forward(self, layer: int, z: Tensor, mlp: FeedForward, context: Context) -> Tensor:
-        """The wrapped method's result; what it adds to the MLP is taken with a silent MLP, so without rounding."""
-        added = self.method.feed_forward(layer, z, torch.zeros_like, context)
-        if layer in self.recorded and context.pattern is not None:
+    def feed_forward(self, layer: int, z: Tensor, mlp: MLP, state: Routed) -> Tensor:
+        """The MLP's output and what the wrapped method adds; the latter is computed by itself, with a silent MLP."""
+        added = self.method.feed_forward(layer, z, Silent(), state)
+        if layer in self.recorded and state.pattern is not None:
             self.stages |= {
                 f"block{layer}.adapter_in": z,
-                f"block{layer}.missing_embed": context.pattern,
+                f"block{layer}.missing_embed": state.pattern,
                 f"block{layer}.adapter_out": added,
             }
         return mlp(z) + added
 
 
 def visual_spec(golden: Golden, state: Mapping[str, Tensor], output: str = "output_dim") -> TowerSpec:
-    """The sizes of the file's visual transformer, exact GELU; what the metadata leaves out is in the shapes.
+    """The sizes of the file's visual transformer, with exact GELU; the shapes tell what the metadata leaves out.
 
     Args:
         golden: The file.
         state: The transformer's weights.
-        output: What the metadata call the width of its features.
+        output: Metadata key of the width of its features.
     """
     sizes = golden.sizes
     width = int(sizes["width"])
@@ -68,7 +94,11 @@ def visual_spec(golden: Golden, state: Mapping[str, Tensor], output: str = "outp
 
 
 def adopt(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Takes weights of any size: those that the release fixes in its code differ in small files.
+    """Puts weights of any size into a module: sizes that the release fixes in its code differ in small files.
+
+    Args:
+        module: Gets the weights.
+        state: Weights by the module's names.
 
     Raises:
         MamolError: The names are not the module's.
@@ -82,7 +112,11 @@ def adopt(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def adapter_options(golden: Golden) -> dict[str, Any]:
-    """The options of the released method that make the file's adapters."""
+    """The options of the released method that make the file's adapters.
+
+    Args:
+        golden: The file.
+    """
     sizes = golden.sizes
     return {
         "experts_dynamic": int(sizes["num_dyn"]),
@@ -94,23 +128,29 @@ def adapter_options(golden: Golden) -> dict[str, Any]:
 
 
 def released_network(golden: Golden) -> Network:
-    """The network of a file of kind ``released_remote``, with its weights."""
+    """The network of a golden file, with its weights.
+
+    Args:
+        golden: A file of kind ``released_remote``.
+    """
     weights = golden.part("weights.")
     tower_state, method_state = to_our_names(golden.part("weights.visual."))
     spec = visual_spec(golden, tower_state)
-    tower = VisualTower(vision_transformer(spec), "golden")
-    tower.load_weights(tower_state, "golden")
+    tower = VisualTower(vision_transformer(spec), Origin("golden"))
+    tower.load_weights(tower_state, Origin("golden"))
     network = Network(
         NetworkSpec(
             backbone="golden",
             method="released",
-            modalities={name: golden.tensors[f"input.{key}"].shape[1] for name, key in INPUTS.items()},
-            classes=[str(i) for i in range(len(weights["remote_classifier.bias"]))],
-            patch_size=spec.grid,
+            modalities=tuple(
+                Modality(name, WINDOW, golden.tensors[f"input.{key}"].shape[1]) for name, key in INPUTS.items()
+            ),
+            classes=tuple(str(i) for i in range(len(weights["remote_classifier.bias"]))),
+            grid=spec.grid,
             method_options=adapter_options(golden),
             activation="gelu",
         ),
-        tower,
+        {VISUAL: tower},
     )
     rest = {name: value for name, value in weights.items() if not name.startswith("visual.")}
     adopt(network.method, method_state)
@@ -119,7 +159,14 @@ def released_network(golden: Golden) -> Network:
 
 
 def remote_batch(golden: Golden) -> dict[str, Tensor]:
-    """The file's input as a batch of the network: windows and ``available`` (B, 2)."""
+    """The file's input as a batch of the network.
+
+    Args:
+        golden: A file of kind ``released_remote``.
+
+    Returns:
+        Modality to windows (B, C, P, P), and ``available`` (B, 2) bool.
+    """
     code = golden.tensors["input.missing_type"]
     windows = {name: golden.tensors[f"input.{key}"] for name, key in INPUTS.items()}
     return {**windows, "available": torch.stack([code != 1, code != 2], 1)}
@@ -128,17 +175,31 @@ def remote_batch(golden: Golden) -> dict[str, Tensor]:
 def released_remote(golden: Golden) -> dict[str, Tensor]:
     """The stages of the released two-modality network.
 
-    Its stages are those of all streams, absent ones as well; fused features and logits are what the network gives as
-    it is used, without absent streams.
+    The stages of a stream are those of all samples, also where it is absent; fused features and logits are what the
+    network gives in use, without absent streams.
+
+    Args:
+        golden: A file of this kind.
     """
     network, batch = released_network(golden), remote_batch(golden)
     available = batch["available"]
     recorder = Recorder(network.method, network.spec.method_options["expert_blocks"])
     stages: dict[str, Tensor] = {}
-    for i, name in enumerate(network.spec.modalities):
-        context = Context(available.float(), torch.full((len(available),), i))
-        tokens = network.embedding[i](batch[name])
-        features = encode(network.tower, tokens, recorder, context, shortcut=False)
+    samples = torch.arange(len(available))
+    for i, name in enumerate(network.spec.names):
+        streams = Streams(available.float(), samples, torch.full_like(samples, i))
+        tokens = network.embedding[i](batch[name], network.tower)
+        features = encode(network.tower, tokens, recorder, streams, shortcut=False).features
         stages |= {f"{name}.{stage}": value for stage, value in recorder.stages.items()}
         stages[f"{name}_features"] = features
-    return stages | {"fused_features": network.features(batch), "logits": network(batch)[0]}
+    return stages | {"fused_features": side_by_side(network, batch), "logits": network(batch)[0]}
+
+
+def side_by_side(network: Network, batch: Mapping[str, Tensor]) -> Tensor:
+    """The features of a batch as the release has them: (B, M·output_dim).
+
+    Args:
+        network: The network.
+        batch: As the network takes it.
+    """
+    return torch.cat(list(network.features(batch)[0].values()), 1)

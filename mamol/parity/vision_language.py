@@ -1,18 +1,23 @@
 """Kind ``released_vision_language``: the released image-text network, CLIP with adapters in both towers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from mamol.models.architectures import TextSpec
-from mamol.models.clip import VisualTower, vision_transformer
-from mamol.models.network import Network, NetworkSpec
-from mamol.models.text import TextTower, text_transformer
-from mamol.models.tower import TEXT, VISUAL
+from mamol.backbones.architectures import TextSpec
+from mamol.backbones.clip import VisualTower, vision_transformer
+from mamol.backbones.text import TextTower, text_transformer
+from mamol.core.backbone import Origin
+from mamol.core.modality import IMAGE, Modality
+from mamol.core.modality import TEXT as TEXTS
+from mamol.core.streams import TEXT, VISUAL
+from mamol.network.network import Network
+from mamol.network.spec import NetworkSpec
 from mamol.parity.golden import Golden
-from mamol.parity.remote import adapter_options, adopt, visual_spec
-from mamol.training.released_checkpoint import to_our_names
+from mamol.parity.remote import adapter_options, adopt, side_by_side, visual_spec
+from mamol.training.released_weights import to_our_names
 
 PREFIX = "visual."
 ENDS = {
@@ -23,7 +28,15 @@ ENDS = {
 
 
 def tower_and_method(weights: Mapping[str, Tensor], tower: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Sorts the weights of one tower of the release into the frozen ones and those of the method, by our names."""
+    """Sorts the weights of one tower of the release.
+
+    Args:
+        weights: All weights of the file, by the release's names.
+        tower: ``VISUAL`` or ``TEXT``.
+
+    Returns:
+        The frozen ones and those of the method, by our names.
+    """
     own = {
         name.removeprefix(PREFIX).replace("transformer.missing_proj", "missing_proj"): value
         for name, value in weights.items()
@@ -34,7 +47,12 @@ def tower_and_method(weights: Mapping[str, Tensor], tower: str) -> tuple[dict[st
 
 
 def text_spec(golden: Golden, state: Mapping[str, Tensor]) -> TextSpec:
-    """The sizes of the file's text tower, exact GELU."""
+    """The sizes of the file's text tower, with exact GELU.
+
+    Args:
+        golden: The file.
+        state: The tower's weights.
+    """
     sizes = golden.sizes
     return TextSpec(
         width=state["positional_embedding"].shape[1],
@@ -47,29 +65,32 @@ def text_spec(golden: Golden, state: Mapping[str, Tensor]) -> TextSpec:
 
 
 def released_network(golden: Golden) -> Network:
-    """The network of such a file, with its weights; text comes first, as in the release's missing code."""
+    """The network of a golden file, with its weights; text comes first, as in the release's missing code.
+
+    Args:
+        golden: A file of kind ``released_vision_language``.
+    """
     sizes, weights = golden.sizes, golden.part("weights.")
     (visual, of_images), (text, of_texts) = (tower_and_method(weights, tower) for tower in (VISUAL, TEXT))
     visual_sizes = visual_spec(golden, visual, "embed_dim")
-    images = VisualTower(vision_transformer(visual_sizes), "golden")
-    images.load_weights(visual, "golden")
+    images = VisualTower(vision_transformer(visual_sizes), Origin("golden"))
+    images.load_weights(visual, Origin("golden"))
     texts = text_transformer(text_spec(golden, text), visual_sizes.output_dim)
     texts.load_state_dict(text)
     spec = NetworkSpec(
         backbone="golden",
         method="released",
-        modalities={"text": int(sizes["context_length"]), "image": 3},
-        classes=[str(i) for i in range(len(weights["head.bias"]))],
-        patch_size=visual_sizes.grid,
+        modalities=(Modality("text", TEXTS, int(sizes["context_length"])), Modality("image", IMAGE, 3)),
+        classes=tuple(str(i) for i in range(len(weights["head.bias"]))),
+        grid=visual_sizes.grid,
         method_options={
             **adapter_options(golden),
             "adapter_scale": float(sizes["adapter_scale"]),
             "train_end": True,
         },
         activation="gelu",
-        inputs={"image": "image", "text": "text"},
     )
-    network = Network(spec, images, text=TextTower(texts, "golden"))
+    network = Network(spec, {VISUAL: images, TEXT: TextTower(texts, Origin("golden"))})
     methods = {VISUAL: of_images, TEXT: of_texts}
     adopt(network.method, {f"towers.{name}.{key}": v for name, state in methods.items() for key, v in state.items()})
     adopt(network.head, {name: weights[f"head.{name}"] for name in ("weight", "bias")})
@@ -77,10 +98,13 @@ def released_network(golden: Golden) -> Network:
 
 
 def released_vision_language(golden: Golden) -> dict[str, Tensor]:
-    """The stages of the released image-text network: features, absent streams too, then what the network gives.
+    """The stages of the released image-text network: features of both streams, then fused features and logits.
 
-    Each of the features is that of a network to which both modalities are there but which is told the sample's missing
-    code, as in the release, which encodes absent streams before it zeroes them.
+    The features of a stream are computed for all samples, also where it is absent, while the network is told each
+    sample's missing code: the release encodes absent streams, too, before it zeroes them.
+
+    Args:
+        golden: A file of this kind.
     """
     network = released_network(golden)
     code = golden.tensors["input.missing_type"]
@@ -90,13 +114,14 @@ def released_vision_language(golden: Golden) -> dict[str, Tensor]:
         "available": torch.stack([code != 1, code != 2], 1),
     }
     everything = {**batch, "available": torch.ones_like(batch["available"])}
-    contexts = network.contexts(everything)
-    for context in contexts.values():
-        context.available = batch["available"].float()
-    images, texts = network.features(everything, contexts).chunk(2, 1)
+    told = {
+        name: replace(streams, available=batch["available"].float())
+        for name, streams in network.streams(everything).items()
+    }
+    features, _ = network.features(everything, streams=told)
     return {
-        "image_features": images,
-        "text_features": texts,
-        "fused_features": network.features(batch),
+        "image_features": features["image"],
+        "text_features": features["text"],
+        "fused_features": side_by_side(network, batch),
         "logits": network(batch)[0],
     }

@@ -1,5 +1,6 @@
 """What a run keeps while it trains: the best and the last checkpoint, and the history."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
-from mamol.files import replacing
-from mamol.training.checkpoints import KEY, describe, save_checkpoint
+from mamol.core.files import replacing
+from mamol.training.checkpoints import KEY, SETTINGS, describe, save_checkpoint
 from mamol.training.module import Classifier
 
 
@@ -21,7 +22,13 @@ class KeepBest(Callback):
     """
 
     def __init__(self, folder: Path, data: Mapping[str, Any], key: str) -> None:
-        """Writes to ``folder``; ``data`` says which training samples the network sees, ``key`` names the score."""
+        """Writes to a folder.
+
+        Args:
+            folder: Rank 0's counts, whatever the other processes are given.
+            data: Which training samples the network sees.
+            key: Name of the score.
+        """
         self.folder = folder
         self.data = dict(data)
         self.key = key
@@ -36,6 +43,10 @@ class KeepBest(Callback):
         """Goes on with the best of the interrupted run."""
         self.path = self.folder / state_dict["name"] if state_dict["name"] else None
         self.score = state_dict["score"]
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Every process learns where rank 0 writes."""
+        self.folder = trainer.strategy.broadcast(self.folder)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replaces the best checkpoint by a better one."""
@@ -63,25 +74,37 @@ class KeepBest(Callback):
 class KeepLast(ModelCheckpoint):
     """Lightning's own ``last.ckpt`` after every epoch: optimiser, schedule, epoch, and the trainable part."""
 
-    def __init__(self, folder: Path, data: Mapping[str, Any]) -> None:
-        """Writes to ``folder``."""
+    def __init__(self, folder: Path, data: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        """Writes to a folder.
+
+        Args:
+            folder: Where.
+            data: Which training samples the network sees.
+            settings: All options by flat names, against which a continued run is checked.
+        """
         super().__init__(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
         self.data = dict(data)
+        self.settings = dict(settings)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds the description, so that ``load_path`` takes this file, too."""
+        """Adds the description, so that ``load_path`` takes this file, too, and the options."""
         if isinstance(pl_module, Classifier):
             info = describe(pl_module.network, self.data, trainer.current_epoch, None)
             checkpoint[KEY] = info.to_json()
+            checkpoint[SETTINGS] = json.dumps(self.settings)
 
 
 class History(Callback):
     """``history.csv``: one row per epoch with losses, scores and learning rate."""
 
     def __init__(self, path: Path) -> None:
-        """Writes to ``path``; rows of an interrupted run stay."""
+        """Writes to a file.
+
+        Args:
+            path: ``history.csv``; rows of an interrupted run stay.
+        """
         self.path = path
         self.validated = False
 

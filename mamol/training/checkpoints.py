@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -13,19 +13,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mamol import __version__
-from mamol.data.tables import AnyInfo
-from mamol.errors import MamolError
-from mamol.files import replacing
-from mamol.models.network import Network, NetworkSpec
-from mamol.settings import Settings
-from mamol.training.released_checkpoint import is_released, load_released
+from mamol.core.backbone import RANDOM
+from mamol.core.errors import MamolError
+from mamol.core.files import replacing
+from mamol.core.version import VERSION
+from mamol.data.tableinfo import TableInfo
+from mamol.network.building import assemble
+from mamol.network.network import Network
+from mamol.network.spec import NetworkSpec
+from mamol.training.released_weights import is_released, load_released
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
 NAMED_BY_OLD_LIGHTNING = "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"
 KEY = "mamol"  # of the JSON in the safetensors header, and in Lightning's dictionary
+SETTINGS = "mamol_settings"  # of the options in Lightning's dictionary, as JSON
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class CheckpointInfo:
         score: On the validation table, in percent; None without one.
         format: Of the checkpoint.
         version: Of the program.
+        random_weights: Whether the frozen weights were never trained.
     """
 
     network: NetworkSpec
@@ -50,15 +54,21 @@ class CheckpointInfo:
     epoch: int
     score: float | None
     format: int = FORMAT
-    version: str = __version__
+    version: str = VERSION
+    random_weights: bool = False
 
     def to_json(self) -> str:
         """JSON; keys stay in order, because that of the modalities counts."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return json.dumps({**plain, "network": self.network.to_json()}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> "CheckpointInfo":
         """Back from JSON.
+
+        Args:
+            text: Of ``to_json``; the first version did not write ``random_weights``.
+            path: The file, for messages.
 
         Raises:
             MamolError: Not JSON, or of another format.
@@ -67,23 +77,50 @@ class CheckpointInfo:
             content = json.loads(text)
             if content["format"] != FORMAT:
                 raise MamolError(f"{path} has checkpoint format {content['format']}, this version reads {FORMAT}")
+            content.setdefault("random_weights", content["backbone_origin"].startswith(RANDOM))
             return cls(**{**content, "network": NetworkSpec.from_json(content["network"])})
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise MamolError(f"{path} has no readable description of its network ({error}); train it again") from error
 
 
 def describe(network: Network, data: Mapping[str, Any], epoch: int, score: float | None) -> CheckpointInfo:
-    """What is stored beside the weights of ``network``."""
-    return CheckpointInfo(network.spec, network.fingerprint, network.origin, dict(data), epoch, score)
+    """What is stored beside the weights of a network.
+
+    Args:
+        network: The network.
+        data: Of ``data_identity``.
+        epoch: Epochs done.
+        score: On the validation table; None without one.
+    """
+    return CheckpointInfo(
+        network.spec,
+        network.fingerprint,
+        network.origin,
+        dict(data),
+        epoch,
+        score,
+        random_weights=network.random_weights,
+    )
 
 
-def data_identity(info: AnyInfo, fingerprint: str) -> dict[str, Any]:
-    """Which training samples a checkpoint has seen."""
-    return {"dataset": info.dataset, "protocol": info.protocol, "seed": info.seed, "fingerprint": fingerprint}
+def data_identity(info: TableInfo, fingerprint: str) -> dict[str, Any]:
+    """Which training samples a checkpoint has seen.
+
+    Args:
+        info: What the training table says about itself.
+        fingerprint: Of the training table.
+    """
+    return {**info.identity(), "fingerprint": fingerprint}
 
 
 def save_checkpoint(path: Path, network: Network, info: CheckpointInfo) -> None:
-    """Writes the trainable part with its description, atomically."""
+    """Writes the trainable part with its description, atomically.
+
+    Args:
+        path: A ``.safetensors`` file; its folder is created.
+        network: Whose trainable part.
+        info: Of ``describe``.
+    """
     state = {name: value.detach().cpu().contiguous() for name, value in network.trainable_state().items()}
     with replacing(path) as temporary:
         save_file(state, temporary, metadata={KEY: info.to_json()})
@@ -93,6 +130,12 @@ def read_checkpoint(path: Path | str) -> tuple[CheckpointInfo, dict[str, Tensor]
     """Reads a checkpoint of this program: ``best*.safetensors`` or Lightning's ``last*.ckpt``.
 
     Nothing is unpickled but tensors and plain values.
+
+    Args:
+        path: As of ``checkpoint_file``.
+
+    Returns:
+        What it says of itself, and the trainable part by full name.
 
     Raises:
         MamolError: Missing, truncated, of another program or format, or in need of arbitrary unpickling.
@@ -116,7 +159,10 @@ def _described(content: Mapping[str, Any], path: Path) -> tuple[CheckpointInfo, 
 
 
 def checkpoint_file(path: Path | str) -> Path:
-    """The file that ``load_path`` means: a checkpoint, or the best one of a run's folder.
+    """The file that ``load_path`` means.
+
+    Args:
+        path: A checkpoint, or a run's folder, of which it is the best one.
 
     Raises:
         MamolError: There is no such file, or the folder has no best checkpoint.
@@ -133,17 +179,28 @@ def checkpoint_file(path: Path | str) -> Path:
 
 
 def run_of(checkpoint: Path) -> Path | None:
-    """The folder of the run that a checkpoint lies in; None for a file by itself."""
+    """The folder of the run that a checkpoint lies in; None for a file by itself.
+
+    Args:
+        checkpoint: The file.
+    """
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
 
 
-def warn_of_other_pixels(stored: CheckpointInfo, here: Mapping[str, Any], settings: Settings) -> None:
-    """Warns where a checkpoint was trained on another draw of pixels than ``here``, a ``data_identity``."""
+def warn_of_other_pixels(stored: CheckpointInfo, here: Mapping[str, Any], path: Path | str, data_root: str) -> None:
+    """Warns where a checkpoint was trained on another draw of pixels.
+
+    Args:
+        stored: Of the checkpoint.
+        here: ``data_identity`` of the table at hand.
+        path: The checkpoint.
+        data_root: Folder of the table.
+    """
     if stored.data.get("fingerprint") != here["fingerprint"]:
         logger.warning(
             "%s was trained on another draw of pixels than %s: some test pixels may be its training pixels",
-            settings.load_path,
-            settings.data_root,
+            path,
+            data_root,
         )
 
 
@@ -167,6 +224,12 @@ class _Inert:
 
 def read_pickle(path: Path) -> dict[str, Any]:
     """A ``.ckpt`` or ``.pt`` of tensors and plain values.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its dictionary; an empty one if it holds anything else.
 
     Raises:
         MamolError: Truncated, or it would have to run code to be read.
@@ -214,10 +277,19 @@ def load_into(network: Network, path: Path | str) -> CheckpointInfo:
 
 
 def check_same_network(stored: NetworkSpec, here: NetworkSpec, path: Path | str) -> None:
-    """Refuses a checkpoint of other sizes, modalities, classes or method, naming what differs."""
+    """Refuses a checkpoint of other sizes, modalities, classes or method, naming what differs.
+
+    Args:
+        stored: Of the checkpoint.
+        here: Of the network at hand.
+        path: The checkpoint, for messages.
+
+    Raises:
+        MamolError: Something differs.
+    """
     theirs, ours = stored.to_json(), here.to_json()
-    theirs |= theirs.pop("method_options")
-    ours |= ours.pop("method_options")
+    for described in (theirs, ours):
+        described |= described.pop("method_options")
     different = [
         f"{key} {theirs.get(key)!r} there, {ours.get(key)!r} here"
         for key in sorted(theirs.keys() | ours.keys())
@@ -237,9 +309,36 @@ def _plain(value: object) -> object:
 
 
 def check_same_backbone(info: CheckpointInfo, network: Network, path: Path | str) -> None:
-    """Refuses a checkpoint trained on other frozen weights."""
+    """Refuses a checkpoint trained on other frozen weights.
+
+    Args:
+        info: Of the checkpoint.
+        network: The one at hand.
+        path: The checkpoint, for messages.
+
+    Raises:
+        MamolError: Its frozen weights are other ones.
+    """
     if info.backbone_fingerprint != network.fingerprint:
         raise MamolError(
             f"{path} was trained on other frozen weights ({info.backbone_origin}) than clip_weights gives now "
             f"({network.origin}); give the same clip_weights"
         )
+
+
+def restore(info: CheckpointInfo, state: Mapping[str, Tensor], clip_weights: str, path: Path | str) -> Network:
+    """The network of a checkpoint, around the frozen weights it was trained with.
+
+    Args:
+        info: Of ``read_checkpoint``.
+        state: Of ``read_checkpoint``.
+        clip_weights: Where those frozen weights are; random ones are drawn again.
+        path: The checkpoint, for messages.
+
+    Raises:
+        MamolError: The weights that ``clip_weights`` gives are other ones, or the checkpoint does not fit.
+    """
+    network = assemble(info.network, RANDOM if info.random_weights else clip_weights)
+    check_same_backbone(info, network, path)
+    network.load_trainable_state(state)
+    return network

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from mamol.core.errors import MamolError
+from mamol.core.groups import TrainingSettings
+from mamol.core.predictions import KeptPredictions
+from mamol.core.task import TASKS
 from mamol.data.datamodules import MultimodalData
-from mamol.evaluation.predictions import KeptPredictions
-from mamol.evaluation.tasks import TASKS
-from mamol.models.network import Network
-from mamol.settings import Settings
+from mamol.network.network import Network
 from mamol.training.optim import linear_schedule, optimiser
 
 Batch = dict[str, Tensor]
@@ -26,45 +27,71 @@ class Classifier(pl.LightningModule):
     Attributes:
         network: The network.
         task: What the labels are.
-        result: Scores of the last test, as ``mamol.evaluation.tasks.Task.report`` gives them.
+        result: Scores of the last test, as ``mamol.core.task.Task.report`` gives them.
         predictions: Samples of the last test, (n,), and their class probabilities, (n, K).
     """
 
-    def __init__(self, network: Network, settings: Settings, data: MultimodalData) -> None:
+    def __init__(self, network: Network, settings: TrainingSettings, data: MultimodalData, seed: int = 0) -> None:
         """Takes the network as it is.
 
         Args:
             network: The network.
-            settings: Those of the run.
+            settings: Optimiser and schedule.
             data: The tables; predictions of ``val`` and ``test`` are kept.
+            seed: Of what a method draws while it trains.
         """
         super().__init__()
         self.network = network
         self.settings = settings
         self.data = data
-        self.task = TASKS[data.info.task]
+        self.seed = seed
+        self.task = TASKS.find(data.info.task)
         classes = len(data.info.classes)
-        self.kept = nn.ModuleDict({s: KeptPredictions(len(data.tables[s]), classes) for s in ("val", "test")})
+        self.kept = nn.ModuleDict({s: self.task.metric(len(data.tables[s]), classes) for s in ("val", "test")})
         self.result: dict[str, Any] = {}
         self.predictions: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
+        self._last_loss: Tensor | None = None
 
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch, so that a continued run draws what an uninterrupted one draws."""
-        torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank)
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The task's loss plus the method's auxiliary loss."""
-        logits, auxiliary = self.network(batch)
-        loss = self.task.loss(logits, batch["label"])
+        """The method's loss on a batch: the task's, plus what the method adds.
+
+        Raises:
+            MamolError: The loss of the step before was NaN or infinite.
+        """
+        self._check_last_loss()
+        terms = self.network.method.loss(self.network, batch, self.task)
         size = len(batch["label"])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
-        if auxiliary is None:
-            return loss
-        self.log("train/auxiliary", auxiliary, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-        return loss + auxiliary
+        for name, value in terms.items():
+            shown = name == "loss"
+            self.log(
+                f"train/{name}", value, on_step=False, on_epoch=True, prog_bar=shown, batch_size=size, sync_dist=True
+            )
+        first, *others = terms.values()
+        total = sum(others, first)
+        self._last_loss = total.detach()
+        return total
+
+    def on_train_epoch_end(self) -> None:
+        """Looks at the loss of the epoch's last step, before a checkpoint is written."""
+        self._check_last_loss()
+
+    def _check_last_loss(self) -> None:
+        """Stops where the loss is no number; one step late, so that a GPU need not be waited for."""
+        if self._last_loss is not None and not torch.isfinite(self._last_loss):
+            raise MamolError(
+                f"training: the loss is {float(self._last_loss)} at step {self.global_step} (epoch "
+                f"{self.current_epoch}); look for extreme values in the table, or use a smaller learning_rate, "
+                "precision=32 or normalise=True"
+            )
+        self._last_loss = None
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets earlier predictions."""
+        """Forgets earlier predictions; a network whose loss is no number is not validated."""
+        self._check_last_loss()
         self._kept("val").reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -115,11 +142,12 @@ class Classifier(pl.LightningModule):
     def _predict(self, split: str, batch: Batch) -> Tensor:
         logits, _ = self.network(batch)
         self._kept(split).update(batch["index"], self.task.probabilities(logits))
-        return logits
+        return cast(Tensor, logits)
 
     def _of_all_ranks(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        index, probabilities = self._kept(split).compute()
-        return index.cpu().numpy(), probabilities.cpu().numpy()
+        index, probabilities = (values.cpu().numpy() for values in self._kept(split).compute())
+        check_finite(probabilities, index, str(self.data.tables[split].path))
+        return index, probabilities
 
     def _report(self, split: str, index: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, Any]:
         data, table = self.data, self.data.tables[split]
@@ -127,4 +155,23 @@ class Classifier(pl.LightningModule):
         available = data.masks[split].first[index]
         return self.task.report(
             probabilities, table.label[index], available, data.modalities, table.info.classes, group
+        )
+
+
+def check_finite(probabilities: NDArray[np.float32], index: NDArray[np.int64], source: str) -> None:
+    """Refuses predictions that are no numbers, so that nobody scores them.
+
+    Args:
+        probabilities: (n, …).
+        index: (n,) sample numbers.
+        source: Whose they are, for the message.
+
+    Raises:
+        MamolError: One is NaN or infinite.
+    """
+    broken = ~np.isfinite(probabilities).reshape(len(probabilities), -1).all(1)
+    if broken.any():
+        raise MamolError(
+            f"{source}: the network's output for sample {index[broken.argmax()]} is NaN or infinite; "
+            "use precision=32, or look for extreme values in the table"
         )

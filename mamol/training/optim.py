@@ -28,7 +28,14 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def optimiser(network: nn.Module, kind: str, learning_rate: float, weight_decay: float) -> Optimizer:
-    """AdamW (default), Adam as the paper says, or SGD with momentum 0.9."""
+    """AdamW (default), Adam as the paper says, or SGD with momentum 0.9.
+
+    Args:
+        network: Its parameters with ``requires_grad`` are trained.
+        kind: ``adamw``, ``adam`` or ``sgd``.
+        learning_rate: Of all parameters.
+        weight_decay: Of matrices; vectors have none.
+    """
     groups = parameter_groups(network, weight_decay)
     if kind == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9)

@@ -1,49 +1,77 @@
-"""Where a run's results lie; finished runs are never touched."""
+"""Where a run's results lie; every run owns its folder, and finished runs are never touched."""
 
 import os
 from pathlib import Path
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from mamol.errors import MamolError
-from mamol.settings import Settings
+from mamol.core.errors import MamolError
 
-HANDED_ON = "MAMOL_RUN_FOLDER"  # Lightning starts the other processes of a node with rank 0's environment
+NODE_VARIABLES = ("NODE_RANK", "GROUP_RANK")  # Lightning's and torchrun's number of a node
 
 
-def run_folder(settings: Settings) -> Path:
-    """The folder of this run: ``<log_dir>/<exp_name>_seed<seed>``, with ``_2``, ``_3`` … where taken.
-
-    A continued run keeps its folder. All processes get the same answer; nothing is created here.
+def wanted_folder(log_dir: str, exp_name: str, seed: int) -> Path:
+    """The folder that a run has if nobody else has it: ``<log_dir>/<exp_name>_seed<seed>``.
 
     Args:
-        settings: The run.
+        log_dir: Folder of all runs.
+        exp_name: Name of the run.
+        seed: Its seed.
+    """
+    return Path(log_dir) / f"{exp_name}_seed{seed}"
+
+
+def claim_folder(wanted: Path) -> Path:
+    """Makes the folder of a run, ``_2``, ``_3`` … behind its name where it is taken.
+
+    Making a folder is atomic, so of two runs that are started at once each gets one of its own. Only the process of
+    global rank 0 claims; the others learn of it when they are connected.
+
+    Args:
+        wanted: Of ``wanted_folder``.
 
     Returns:
-        The folder.
+        The folder, empty.
 
     Raises:
-        MamolError: ``resume_from`` is not a run's ``last.ckpt``, or that run is finished.
+        MamolError: It cannot be made.
     """
-    if settings.resume_from:
-        return _folder_to_continue(Path(settings.resume_from))
-    if not is_rank_zero() and HANDED_ON in os.environ:
-        return Path(os.environ[HANDED_ON])
-    wanted = Path(settings.log_dir) / f"{settings.exp_name}_seed{settings.seed}"
-    folder, number = wanted, 1
-    while folder.exists():
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}_{number}")
-    os.environ[HANDED_ON] = str(folder)
-    return folder
+    number, folder = 1, wanted
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if folder.parent.exists() and not folder.parent.is_dir():
+                raise MamolError(f"log_dir={folder.parent} is a file; give a folder") from None
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}_{number}")
+        except OSError as error:
+            raise MamolError(
+                f"log_dir={wanted.parent}: the run's folder cannot be made ({error.strerror}); give another folder"
+            ) from error
+        else:
+            return folder
 
 
 def is_rank_zero() -> bool:
-    """Whether this process writes files."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+    """Whether this is the process of global rank 0, which writes files and speaks.
+
+    Before processes are connected, Lightning knows of those of its own node alone.
+    """
+    node = next((os.environ[name] for name in NODE_VARIABLES if name in os.environ), "0")
+    local: int = getattr(rank_zero_only, "rank", 0)
+    return local == 0 and ("RANK" in os.environ or node == "0")
 
 
-def _folder_to_continue(checkpoint: Path) -> Path:
+def folder_to_continue(checkpoint: Path) -> Path:
+    """The folder of the run that a ``last.ckpt`` belongs to.
+
+    Args:
+        checkpoint: ``resume_from``.
+
+    Raises:
+        MamolError: It is not a run's ``last.ckpt``, or that run is finished.
+    """
     if not checkpoint.is_file() or checkpoint.suffix != ".ckpt" or checkpoint.parent.name != "checkpoints":
         raise MamolError(
             f"resume_from={checkpoint} is not the last.ckpt of a run; give <run folder>/checkpoints/last.ckpt"

@@ -1,7 +1,7 @@
 import pytest
 
+from mamol.core.errors import MamolError
 from mamol.data.facts import DATASETS, SceneFacts, facts_of
-from mamol.errors import MamolError
 
 PUBLISHED_TOTALS = {
     "houston2013": (2832, 12197),

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mamol.data.missing import draw, draw_availability, incomplete_patterns, pattern_name, realised
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
+from mamol.data.missing import draw, draw_availability, incomplete_patterns, realised
 
 NAMES = ["hsi", "lidar", "sar", "ms"]
 rates = st.floats(0, 1)
@@ -96,7 +96,3 @@ def test_impossible_types_are_refused(kind: str, message: str) -> None:
 def test_unknown_modality_in_availability_is_refused() -> None:
     with pytest.raises(MamolError, match="availability: the table has no modality sar; it has hsi, lidar"):
         draw_availability(10, {"sar": 0.5}, ["hsi", "lidar"], reading="overall", seed=0, fingerprint="f")
-
-
-def test_pattern_names() -> None:
-    assert pattern_name([True, False, True], NAMES[:3]) == "hsi+sar"

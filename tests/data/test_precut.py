@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mamol.core.errors import MamolError
 from mamol.data.scenes import load_scene
-from mamol.errors import MamolError
 
 Write = Callable[..., Path]
 SAMPLES = 6

@@ -8,12 +8,12 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from mamol.core.errors import MamolError
+from mamol.core.files import sha256_of
 from mamol.data import reading
 from mamol.data.facts import MUUFL, files
 from mamol.data.reading import RawFolder, as_labels, as_raster, check_finite
 from mamol.data.scenes import load_scene
-from mamol.errors import MamolError
-from mamol.files import sha256_of
 
 Write = Callable[..., Path]
 CUBE = np.arange(4 * 5 * 3, dtype=np.float32).reshape(4, 5, 3)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mamol.core.errors import MamolError
 from mamol.data.facts import DATASETS, ArrayFile
 from mamol.data.scenes import load_scene
-from mamol.errors import MamolError
 
 Write = Callable[..., Path]
 Arrays = dict[str, np.ndarray]

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mamol.core.errors import MamolError
 from mamol.data.labels import LabelMaps
 from mamol.data.overlap import measure
 from mamol.data.splits import SPLITS, Pixels, Split, draw
-from mamol.errors import MamolError
 
 labels_of = st.builds(
     lambda seed, height, width, classes: np.random.default_rng(seed).integers(0, classes + 1, (height, width)),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.io import loadmat
 from scipy.ndimage import label
 
+from mamol.core.errors import MamolError
 from mamol.data import synthetic
-from mamol.errors import MamolError
 
 WATER, GRASS, CROPS, TREES, BUILDINGS, ROADS = range(1, 7)
 SENSORS = ("HSI", "LiDAR", "SAR")

@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mamol.core.errors import MamolError
 from mamol.data import writing
 from mamol.data.patches import WindowCutter
 from mamol.data.prepare import Options, prepare
-from mamol.data.tables import Table, TableInfo, open_tables
-from mamol.errors import MamolError
+from mamol.data.sceneinfo import SceneInfo
+from mamol.data.scenetable import SceneTable
+from mamol.data.tables import open_tables
 
 SPLITS = ("train", "val", "test")
 
@@ -33,9 +35,9 @@ def options(tiny_root: Path, tmp_path: Path) -> Options:
 
 
 @pytest.fixture
-def tables(options: Options) -> dict[str, Table]:
+def tables(options: Options) -> dict[str, SceneTable]:
     prepare(options)
-    return open_tables(options.out)
+    return open_tables(options.out)  # type: ignore[return-value]
 
 
 def rewrite(path: Path, *, info: dict[str, object] | None = None, label: int | None = None) -> None:
@@ -51,7 +53,7 @@ def rewrite(path: Path, *, info: dict[str, object] | None = None, label: int | N
         writer.write_table(table)
 
 
-def test_columns_and_metadata_are_as_documented(tables: dict[str, Table], options: Options) -> None:
+def test_columns_and_metadata_are_as_documented(tables: dict[str, SceneTable], options: Options) -> None:
     table = pa.ipc.open_file(pa.memory_map(str(options.out / "train.arrow"))).read_all()
     assert table.schema.field("hsi").type == pa.fixed_shape_tensor(pa.float32(), (5, 6, 6))
     types = {name: table.schema.field(name).type for name in ("label", "row", "col")}
@@ -67,7 +69,7 @@ def test_columns_and_metadata_are_as_documented(tables: dict[str, Table], option
     assert [len(tables[split]) for split in SPLITS] == [60, 15, 90]
 
 
-def test_windows_are_those_of_the_raw_scene(tables: dict[str, Table], tiny_arrays: dict[str, np.ndarray]) -> None:
+def test_windows_are_those_of_the_raw_scene(tables: dict[str, SceneTable], tiny_arrays: dict[str, np.ndarray]) -> None:
     table = tables["test"]
     indices = np.array([5, 0, 89, 5])
     cutter = WindowCutter(tiny_arrays["SAR"], 6)
@@ -77,7 +79,7 @@ def test_windows_are_those_of_the_raw_scene(tables: dict[str, Table], tiny_array
 
 
 def test_statistics_are_those_of_the_training_pixels(
-    tables: dict[str, Table], tiny_arrays: dict[str, np.ndarray]
+    tables: dict[str, SceneTable], tiny_arrays: dict[str, np.ndarray]
 ) -> None:
     train = tables["train"]
     pixels = tiny_arrays["HSI"][train.row, train.col].astype(np.float64)
@@ -122,7 +124,7 @@ def test_a_pickled_table_opens_again_by_its_path(options: Options, layout: str) 
     np.testing.assert_array_equal(again.windows("sar", np.array([2])), table.windows("sar", np.array([2])))
 
 
-def test_fingerprint_depends_on_the_samples_only(tables: dict[str, Table], options: Options) -> None:
+def test_fingerprint_depends_on_the_samples_only(tables: dict[str, SceneTable], options: Options) -> None:
     other = options.out.with_name("other")
     prepare(dataclasses.replace(options, out=other, modalities=("sar",), patch_size=3))
     assert open_tables(other)["test"].fingerprint == tables["test"].fingerprint
@@ -131,7 +133,7 @@ def test_fingerprint_depends_on_the_samples_only(tables: dict[str, Table], optio
     assert len({table.fingerprint for table in tables.values()}) == 3
 
 
-def test_building_again_gives_the_same_bytes(tables: dict[str, Table], options: Options) -> None:
+def test_building_again_gives_the_same_bytes(tables: dict[str, SceneTable], options: Options) -> None:
     before = {path.name: path.read_bytes() for path in options.out.iterdir()}
     prepare(options)
     assert {path.name: path.read_bytes() for path in options.out.iterdir()} == before
@@ -144,9 +146,9 @@ def test_an_empty_validation_table_is_fine(options: Options) -> None:
     assert table.windows("hsi", np.empty(0, int)).shape == (0, 5, 6, 6)
 
 
-def test_information_survives_json(tables: dict[str, Table]) -> None:
+def test_information_survives_json(tables: dict[str, SceneTable]) -> None:
     info = tables["train"].info
-    assert TableInfo.from_json(info.to_json(), Path("x")) == info
+    assert SceneInfo.from_json(info.to_json(), Path("x")) == info
 
 
 def test_another_layout_leaves_no_stale_raster(options: Options) -> None:
@@ -157,7 +159,7 @@ def test_another_layout_leaves_no_stale_raster(options: Options) -> None:
 
 
 def test_an_interrupted_build_leaves_what_was_there(
-    tables: dict[str, Table], options: Options, monkeypatch: pytest.MonkeyPatch
+    tables: dict[str, SceneTable], options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path.name: path.read_bytes() for path in options.out.iterdir()}
     calls = []
@@ -175,7 +177,7 @@ def test_an_interrupted_build_leaves_what_was_there(
     assert {path.name: path.read_bytes() for path in options.out.iterdir()} == before
 
 
-def test_tables_of_two_builds_are_refused(tables: dict[str, Table], options: Options) -> None:
+def test_tables_of_two_builds_are_refused(tables: dict[str, SceneTable], options: Options) -> None:
     other = options.out.with_name("other")
     prepare(dataclasses.replace(options, out=other, seed=1))
     shutil.copy(other / "test.arrow", options.out / "test.arrow")
@@ -187,16 +189,16 @@ def test_tables_of_two_builds_are_refused(tables: dict[str, Table], options: Opt
     with pytest.raises(MamolError, match="were not written together"):
         open_tables(options.out)
     with pytest.raises(MamolError, match="holds the rasters of the tables beside it"):
-        Table.open(options.out / "scene.arrow")
+        SceneTable.open(options.out / "scene.arrow")
 
 
-def test_a_table_under_another_name_is_refused(tables: dict[str, Table], options: Options) -> None:
+def test_a_table_under_another_name_is_refused(tables: dict[str, SceneTable], options: Options) -> None:
     shutil.copy(options.out / "train.arrow", options.out / "test.arrow")
     with pytest.raises(MamolError, match=r"test.arrow: holds split train"):
         open_tables(options.out)
 
 
-def test_missing_and_truncated_tables(tables: dict[str, Table], options: Options) -> None:
+def test_missing_and_truncated_tables(tables: dict[str, SceneTable], options: Options) -> None:
     path = options.out / "test.arrow"
     whole = path.read_bytes()
     for length in (len(whole) - 5, len(whole) // 2, 20, 0):
@@ -207,65 +209,65 @@ def test_missing_and_truncated_tables(tables: dict[str, Table], options: Options
     with pytest.raises(MamolError, match=r"test.arrow not found; build the tables with python make_arrow.py"):
         open_tables(options.out)
     with pytest.raises(MamolError, match="no such table"):
-        Table.open(path)
+        SceneTable.open(path)
 
 
-def test_tables_of_other_versions_or_makers(tables: dict[str, Table], options: Options) -> None:
+def test_tables_of_other_versions_or_makers(tables: dict[str, SceneTable], options: Options) -> None:
     path = options.out / "train.arrow"
     rewrite(path, info={"format_version": 2})
     with pytest.raises(MamolError, match="format version 2, this program reads 1"):
-        Table.open(path)
+        SceneTable.open(path)
     rewrite(path, info={"format_version": 1, "more": 1})
     with pytest.raises(MamolError, match="its metadata lacks or adds more"):
-        Table.open(path)
+        SceneTable.open(path)
     rewrite(options.out / "val.arrow", info={"patch_size": 7})
     with pytest.raises(MamolError, match="columns are not those its metadata names"):
-        Table.open(options.out / "val.arrow")
+        SceneTable.open(options.out / "val.arrow")
     with pytest.raises(MamolError, match="its metadata is damaged"):
-        TableInfo.from_json(b"{", path)
+        SceneInfo.from_json(b"{", path)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, pa.schema([("a", pa.int8())])):
         pass
     with pytest.raises(MamolError, match=r"not a table of make_arrow.py"):
-        Table.open(path)
+        SceneTable.open(path)
 
 
 @pytest.mark.parametrize("label", [-1, 3])
-def test_labels_out_of_range(tables: dict[str, Table], options: Options, label: int) -> None:
+def test_labels_out_of_range(tables: dict[str, SceneTable], options: Options, label: int) -> None:
     rewrite(options.out / "test.arrow", label=label)
     with pytest.raises(MamolError, match=r"labels go from .* expected 0 to 2"):
-        Table.open(options.out / "test.arrow")
+        SceneTable.open(options.out / "test.arrow")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused_in_the_batch_they_are_in(
-    tables: dict[str, Table], options: Options, value: float
+    tables: dict[str, SceneTable], options: Options, value: float
 ) -> None:
     path = options.out / "test.arrow"
     content = path.read_bytes()
     pixel = tables["test"].windows("lidar", np.array([4]))[0, 0, 2]
     position = content.index(pixel.tobytes())
     path.write_bytes(content[:position] + np.float32(value).tobytes() + content[position + 4 :])
-    table = Table.open(path)
+    table = SceneTable.open(path)
     with pytest.raises(MamolError, match="lidar has NaN or infinite values"):
         table.windows("lidar", np.arange(90))
 
 
-def test_large_values_whose_sum_overflows_are_fine(tables: dict[str, Table], options: Options) -> None:
+def test_large_values_whose_sum_overflows_are_fine(tables: dict[str, SceneTable], options: Options) -> None:
     path = options.out / "test.arrow"
     content = path.read_bytes()
     row = tables["test"].windows("lidar", np.array([4]))[0, 0, 2]
     position = content.index(row.tobytes())
     large = np.full(6, 3e38, np.float32)
     path.write_bytes(content[:position] + large.tobytes() + content[position + large.nbytes :])
-    assert Table.open(path).windows("lidar", np.arange(90)).max() == np.float32(3e38)
+    assert SceneTable.open(path).windows("lidar", np.arange(90)).max() == np.float32(3e38)
 
 
-def test_a_modality_that_the_table_lacks(tables: dict[str, Table]) -> None:
+def test_a_modality_that_the_table_lacks(tables: dict[str, SceneTable]) -> None:
     with pytest.raises(MamolError, match="no modality 'ms'; it has hsi, lidar, sar"):
         tables["train"].windows("ms", np.array([0]))
 
 
-def test_an_empty_training_table_is_refused(tables: dict[str, Table], options: Options) -> None:
+def test_an_empty_training_table_is_refused(tables: dict[str, SceneTable], options: Options) -> None:
     path = options.out / "train.arrow"
     table = pa.ipc.open_file(path.read_bytes()).read_all()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema):
@@ -287,7 +289,7 @@ def test_folders_that_are_refused(options: Options) -> None:
         prepare(dataclasses.replace(options, out=options.out / "notes.txt" / "below"))
 
 
-def test_a_damaged_table_of_ours_may_be_replaced(tables: dict[str, Table], options: Options) -> None:
+def test_a_damaged_table_of_ours_may_be_replaced(tables: dict[str, SceneTable], options: Options) -> None:
     path = options.out / "test.arrow"
     path.write_bytes(path.read_bytes()[:-100])
     prepare(options)

@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 
 import make_arrow
-from config import ex
+from mamol.core.settings import Settings
 from mamol.evaluation.trained import Trained, open_trained
-from mamol.settings import Settings
 
 
 @pytest.fixture
 def loaded(finished_run: Path, table_folder: Path) -> Trained:
     """The network of the finished run and its test table, on the CPU."""
     given = {"load_path": str(finished_run), "data_root": str(table_folder), "num_gpus": 0}
-    return open_trained(Settings.of({**ex.configurations[0](), **given}), "evaluate")
+    return open_trained(Settings.of(given), "evaluate")
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,14 @@ import pytest
 import torch
 
 import make_arrow
-from config import ex
+from mamol.core.errors import MamolError
+from mamol.core.settings import Settings
 from mamol.data.missing import draw
 from mamol.data.tables import open_tables
-from mamol.errors import MamolError
 from mamol.evaluation.grid import all_types, score
 from mamol.evaluation.patterns import all_patterns, evaluate_patterns, under_mask
 from mamol.evaluation.trained import Trained, open_trained
-from mamol.settings import Settings
-from tests.commands import QUICK, run, trained
+from tests.lines import QUICK, run, trained
 
 RATIOS = "0,0.5,0.7"
 MODALITIES = ("hsi", "lidar", "sar")
@@ -165,5 +164,5 @@ def test_a_table_of_another_draw_is_warned_of(
     out = tmp_path / "table"
     assert make_arrow.main(["--dataset", "synthetic", "--root", str(scene_folder), "--out", str(out), *sizes]) == 0
     given = {"load_path": str(finished_run), "data_root": str(out), "num_gpus": 0}
-    open_trained(Settings.of({**ex.configurations[0](), **given}), "evaluate")
+    open_trained(Settings.of(given), "evaluate")
     assert "was trained on another draw of pixels" in caplog.text

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from scipy.io import loadmat
 
+from mamol.core.errors import MamolError
 from mamol.data.patches import WindowCutter
 from mamol.data.scenes import GeoReference
-from mamol.errors import MamolError
-from mamol.evaluation.maps import classify_scene, write_map
+from mamol.evaluation.maps import Map, classify_scene
 from mamol.evaluation.plots import class_colours
 
 CLASSES = ("water", "grass", "trees", "roads")
@@ -89,7 +89,7 @@ def confidence() -> np.ndarray:
 
 
 def test_map_files_read_back_as_written(tmp_path: Path, classified: np.ndarray, confidence: np.ndarray) -> None:
-    written = write_map(tmp_path / "maps", "hsi+lidar", classified, confidence, CLASSES, None, "synthetic")
+    written = Map.of(classified, confidence, CLASSES, "synthetic").save_all(tmp_path / "maps", "hsi+lidar")
     assert [path.name for path in written] == ["hsi+lidar.png", "hsi+lidar.mat", "hsi+lidar.npy"]
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == sorted(path.name for path in written)
 
@@ -107,7 +107,7 @@ def test_geotiff_keeps_place_codes_colours_and_names(
     tmp_path: Path, classified: np.ndarray, confidence: np.ndarray
 ) -> None:
     place = GeoReference(CRS.from_epsg(32632).to_wkt(), (2.5, 0.0, 664000.0, 0.0, -2.5, 5104000.0))
-    written = write_map(tmp_path, "map", classified, confidence, CLASSES, place, "synthetic")
+    written = Map.of(classified, confidence, CLASSES, "synthetic", place).save_all(tmp_path, "map")
     assert written[-1] == tmp_path / "map.tif"
     assert len(list(tmp_path.iterdir())) == len(written) == 4  # no side-car files
     with rasterio.open(written[-1]) as file:
@@ -122,7 +122,7 @@ def test_geotiff_keeps_place_codes_colours_and_names(
 
 def test_geotiff_without_a_coordinate_system_keeps_the_transform(tmp_path: Path, classified: np.ndarray) -> None:
     place = GeoReference("", (1.0, 0.0, 10.0, 0.0, -1.0, 20.0))
-    tif = write_map(tmp_path, "map", classified, classified.astype(np.float32), CLASSES, place, "")[-1]
+    tif = Map.of(classified, classified.astype(np.float32), CLASSES, "", place).save(tmp_path / "map.tif")
     with rasterio.open(tif) as file:
         assert file.crs is None
         assert tuple(file.transform)[:6] == place.transform
@@ -131,7 +131,16 @@ def test_geotiff_without_a_coordinate_system_keeps_the_transform(tmp_path: Path,
 def test_more_than_255_classes_use_two_bytes(tmp_path: Path) -> None:
     classified = np.arange(300, dtype=np.int16).reshape(15, 20)
     names = [f"class {index}" for index in range(300)]
-    written = write_map(tmp_path, "many", classified, classified.astype(np.float32), names, None, "")
-    array = np.load(written[2])
+    path = Map.of(classified, classified.astype(np.float32), names, "").save(tmp_path / "many.npy")
+    array = np.load(path)
     assert array.dtype == np.uint16
     np.testing.assert_array_equal(array, classified + 1)
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path, classified: np.ndarray, confidence: np.ndarray) -> None:
+    drawn = Map.of(classified, confidence, CLASSES, "synthetic")
+    with pytest.raises(MamolError, match=r"a file of this ending cannot be written; use one of \.png, \.mat, \.npy"):
+        drawn.save(tmp_path / "map.gif")
+    with pytest.raises(MamolError, match=r"no file of the scene says where it lies, so there is no GeoTIFF"):
+        drawn.save(tmp_path / "map.tif")
+    assert not list(tmp_path.iterdir())

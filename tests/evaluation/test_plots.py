@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from mamol.evaluation import plots
 
@@ -119,30 +118,6 @@ def test_class_map_alone_has_a_legend_of_the_classes_only() -> None:
     figure = plots.class_map(np.zeros((5, 9), int), CLASSES, title="map")
     assert legend_texts(figure) == list(CLASSES)
     assert len(figure.axes) == 1
-
-
-def test_sample_plot_hatches_the_missing_modality_and_marks_the_labelled_pixel() -> None:
-    rng = np.random.default_rng(0)
-    windows = {"hsi": rng.random((48, 14, 14)), "lidar": rng.random((1, 14, 14)), "sar": rng.random((2, 14, 14))}
-    figure = plots.sample_plot(windows, [True, False, True], 1, 2, CLASSES)
-    assert figure.get_suptitle() == "true: grass · predicted: trees"
-    hsi, lidar, sar = figure.axes[:3]
-    assert hsi.get_title() == "hsi: channels 39, 25, 10 of 48"
-    assert sar.get_title() == "sar: channel 1 of 2"
-    assert np.asarray(hsi.images[0].get_array()).shape == (14, 14, 3)
-    np.testing.assert_array_equal(sar.images[0].get_array(), windows["sar"][0])
-    assert not lidar.images
-    assert lidar.patches[0].get_hatch() == "//"
-    assert [text.get_text() for text in lidar.texts] == ["missing"]
-    marker = hsi.patches[0]
-    assert isinstance(marker, Rectangle)
-    assert marker.get_xy() == (6.5, 6.5)
-
-
-def test_sample_plot_without_prediction_and_with_a_constant_window() -> None:
-    figure = plots.sample_plot({"ms": np.ones((4, 3, 3))}, [True], 0, None, CLASSES)
-    assert figure.get_suptitle() == "true: water"
-    assert np.isfinite(np.asarray(figure.axes[0].images[0].get_array())).all()
 
 
 def test_save_figure_writes_a_picture_with_something_on_it_and_nothing_else(tmp_path: Path) -> None:

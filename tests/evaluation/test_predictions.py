@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
+from mamol.core.errors import MamolError
+from mamol.core.predictions import KeptPredictions
 from mamol.data.tables import open_tables
-from mamol.errors import MamolError
-from mamol.evaluation.metrics import scores
-from mamol.evaluation.predictions import KeptPredictions, read_predictions
-from tests.commands import trained
+from mamol.evaluation.predictions import read_predictions
+from mamol.tasks.metrics import scores
+from tests.lines import trained
 
 CLASSES = ["water", "grass", "crops", "trees", "buildings", "roads"]
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
+from mamol.core.streams import VISUAL, Trace
 from mamol.evaluation.routing import class_number, information, mutual_information, usage
 from mamol.evaluation.trained import Trained
-from tests.commands import QUICK, run, trained
+from tests.lines import QUICK, run, trained
 
 CPU = torch.device("cpu")
 
@@ -29,11 +30,10 @@ def test_shares_equal_those_of_one_pass_counted_by_hand(loaded: Trained, used: p
     everything = np.arange(len(table))
     batch = {name: torch.from_numpy(table.windows(name, everything)) for name in loaded.modalities}
     batch["available"] = torch.tensor([[True, False, True]] * len(table))
-    context = loaded.network.contexts(batch)["visual"]
-    context.routing = {}
+    trace, streams = Trace(), loaded.network.streams(batch)
     with torch.inference_mode():
-        loaded.network.features(batch, {"visual": context})
-    gates = context.routing[8][context.modality == 2]
+        loaded.network.features(batch, trace, streams=streams)
+    gates = trace.routing[VISUAL][8][streams[VISUAL].modality == 2]
     rows = used.query("layer == 8 and pattern == 'hsi+sar' and modality == 'sar'")
     assert rows["expert"].tolist() == [0, 1]
     assert rows["tokens"].tolist() == [36 * 17] * 2

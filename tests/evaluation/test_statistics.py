@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 from mamol.evaluation.predictions import read_predictions, write_predictions
 from mamol.evaluation.statistics import bootstrap, compare, mcnemar, mean_std
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mamol.errors import MamolError
+from mamol.core.errors import MamolError
 from mamol.launch import LAUNCHERS, Launcher, launcher_named
 from mamol.launch.job import ROOT, Job
 from mamol.launch.local import shares, visible_gpus

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mamol.errors import MamolError
-from mamol.methods import METHODS
+from mamol.backbones.clip import VisualTower
+from mamol.core.errors import MamolError
+from mamol.core.method import METHODS
 from mamol.methods.dcp import DCP, DCPOptions
-from mamol.models.clip import VisualTower
-from mamol.models.encoder import encode
-from tests.streams import WIDTH, assert_same, number, randomise, small_tower, streams, tokens, vit_b_16
+from mamol.methods.per_tower import build
+from mamol.network.encoder import encode
+from tests.streams import WIDTH, alone, assert_same, number, randomise, small_tower, streams, tokens, vit_b_16
 from tests.toys import toy_network
 
 DEPTH, LENGTH = 3, 2
@@ -17,7 +18,7 @@ OPTIONS = DCPOptions(3 * LENGTH, DEPTH)
 
 
 def dcp(tower: VisualTower, m: int, options: DCPOptions = OPTIONS) -> DCP:
-    return DCP({"visual": tower}, {"visual": range(m)}, options)
+    return DCP(alone(tower, m), options)
 
 
 def correlated(method: DCP, available: Tensor) -> list[list[Tensor]]:
@@ -40,7 +41,7 @@ def one_stream(method: DCP, tower: VisualTower, x: Tensor, available: Tensor, mo
     first, act, second = method.learner.to_modality.projections[modality]
     common = second(act(first(method.learner.common[pattern])))
     dynamic, _ = method.look["visual"](method.queries["visual"][None, pattern], x[None], x[None], need_weights=False)
-    for layer, block in enumerate(tower.blocks):
+    for layer, block in enumerate(tower.visual.transformer.resblocks):
         if layer == 0:
             x = torch.cat([v[0], common, dynamic[0], x])
         elif layer < DEPTH:
@@ -52,17 +53,17 @@ def one_stream(method: DCP, tower: VisualTower, x: Tensor, available: Tensor, mo
 
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_dcp_is_what_its_description_says(m: int) -> None:
-    tower, context, x = small_tower(), streams(m), tokens()
+    tower, known, x = small_tower(), streams(m), tokens()
     method = dcp(tower, m)
     randomise(method)
 
     def loop() -> Tensor:
         begun = tower.begin(x)
         return torch.stack(
-            [one_stream(method, tower, begun[n], context.available[n], int(context.modality[n])) for n in range(len(x))]
+            [one_stream(method, tower, begun[n], known.available[n], int(known.modality[n])) for n in range(len(x))]
         )
 
-    assert_same(method, x, lambda: encode(tower, x, method, context), loop)
+    assert_same(method, x, lambda: encode(tower, x, method, known).features, loop)
 
 
 def test_the_missing_prompt_is_that_of_the_missing_modality() -> None:
@@ -77,31 +78,29 @@ def test_the_missing_prompt_is_that_of_the_missing_modality() -> None:
 
 
 def test_prompts_have_the_documented_shapes() -> None:
-    method, context = dcp(small_tower(), 3), streams(3)
-    method.begin(context)
-    assert context.prepared().shape == (7, 3, DEPTH + 1, LENGTH, WIDTH)
-    assert method.prompts(0, context).shape == (5, 2 * LENGTH, WIDTH)
-    assert method.prompts(1, context).shape == (5, LENGTH, WIDTH)
+    method = dcp(small_tower(), 3)
+    state = method.begin(streams(3))
+    assert state.prompts.shape == (7, 3, DEPTH + 1, LENGTH, WIDTH)
+    assert method.prompts(0, state).shape == (5, 2 * LENGTH, WIDTH)
+    assert method.prompts(1, state).shape == (5, LENGTH, WIDTH)
 
 
 def test_last_norm_and_projection_begin_as_the_towers_and_are_copies() -> None:
     tower = small_tower()
     method = dcp(tower, 2)
-    x = tokens(1, 3)[0]
-    assert torch.equal(method.finish(x, tower), tower.finish(x))
+    x, state = tokens(1, 3)[0], method.begin(streams(2))
+    assert torch.equal(method.finish(x, tower, state), tower.finish(x))
     with torch.no_grad():
         method.end["visual"].projection += 1
         method.end["visual"].norm.weight += 1
-    assert not torch.equal(method.finish(x, tower), tower.finish(x))
+    assert not torch.equal(method.finish(x, tower, state), tower.finish(x))
     assert not any(p.requires_grad for p in tower.parameters())
 
 
 def test_parameters_at_vit_b_16() -> None:
     """The release's 5.67 M without head and embedding, plus the queries where they are trained."""
     with torch.device("meta"):
-        released, trained = (
-            METHODS[name].build({"visual": vit_b_16()}, {"visual": [0, 1]}, {}) for name in ("dcp_released", "dcp")
-        )
+        released, trained = (build(METHODS[name], alone(vit_b_16(), 2), {}) for name in ("dcp_released", "dcp"))
     assert sum(p.numel() for p in released.parameters() if p.requires_grad) == 5_672_160
     assert sum(p.numel() for p in trained.parameters() if p.requires_grad) == 5_672_160 + 3 * 12 * 768
 

@@ -1,21 +1,25 @@
-"""The network's invariants (tests/models/test_network.py) for every compared method."""
+"""The network's invariants (tests/network/test_network.py) for every compared method."""
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mamol.methods import METHODS
-from mamol.methods.base import Context
-from mamol.methods.patterns import pattern_index, pattern_table
-from mamol.models.clip import VisualTower, visual_tower
-from mamol.models.encoder import encode
-from mamol.models.network import Network
-from tests.invariants import assert_absent_content_is_inert, assert_neighbours_do_not_matter, gradients
-from tests.toys import CLASSES, GRID, shake, toy_batch, toy_network
+from mamol.core.backbone import Backbone
+from mamol.core.method import METHODS
+from mamol.core.streams import Streams
+from mamol.network.encoder import encode
+from mamol.network.network import Network
+from tests.invariants import (
+    assert_absent_content_is_inert,
+    assert_neighbours_do_not_matter,
+    features_of,
+    gradients,
+    reordered,
+)
+from tests.toys import CLASSES, shake, tiny_tower, toy_batch, toy_network
 
 BEGINS_AS_THE_TOWER: list[tuple[str, dict[str, Any]]] = [
     ("linear_probe", {}),
@@ -41,8 +45,8 @@ every_variant = pytest.mark.parametrize(("method", "options"), BEGINS_AS_THE_TOW
 
 
 @cache
-def tower() -> VisualTower:
-    return visual_tower("tiny", "random", GRID)
+def tower() -> Backbone:
+    return tiny_tower()
 
 
 def made(m: int, method: str, options: dict[str, Any], *, shaken: bool = True) -> Network:
@@ -88,15 +92,15 @@ def test_the_documented_exceptions_do_begin_elsewhere(method: str, options: dict
 def plain_difference(network: Network, batch: dict[str, Tensor]) -> float:
     plain = toy_network(2, "baseline", tower=network.tower)
     plain.embedding.load_state_dict(network.embedding.state_dict())
-    return (network.features(batch) - plain.features(batch)).abs().max().item()
+    return (features_of(network, batch) - features_of(plain, batch)).abs().max().item()
 
 
 @every_variant
 def test_class_token_shortcut_is_exact(method: str, options: dict[str, Any]) -> None:
     network = made(2, method, options)
     tokens = torch.randn(5, 16, network.tower.width)
-    context = Context(torch.ones(5, 2), torch.zeros(5, dtype=torch.long))
-    short, full = (encode(network.tower, tokens, network.method, context, shortcut=s) for s in (True, False))
+    known = Streams(torch.ones(5, 2), torch.arange(5), torch.zeros(5, dtype=torch.long))
+    short, full = (encode(network.tower, tokens, network.method, known, shortcut=s).features for s in (True, False))
     torch.testing.assert_close(short, full, atol=1e-5, rtol=1e-5)
 
 
@@ -114,11 +118,11 @@ def test_a_sample_does_not_depend_on_its_neighbours(method: str, options: dict[s
 @every_variant
 def test_permuting_modalities_permutes_the_features(method: str, options: dict[str, Any]) -> None:
     network, batch = made(3, method, options), toy_batch(m=3)
-    before = network.features(batch).unflatten(1, (3, -1))
     order = [2, 0, 1]
-    reorder(network, method, order)
-    after = network.features({**batch, "available": batch["available"][:, order]}).unflatten(1, (3, -1))
-    torch.testing.assert_close(after, before[:, order], atol=1e-5, rtol=1e-5)
+    other, moved = reordered(network, order), {**batch, "available": batch["available"][:, order]}
+    assert other.spec.names == tuple(network.spec.names[i] for i in order)
+    torch.testing.assert_close(features_of(other, moved), features_of(network, batch)[:, order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(other(moved)[0], network(batch)[0], atol=1e-5, rtol=1e-5)
 
 
 @every_variant
@@ -135,69 +139,3 @@ def test_under_autocast_nothing_breaks(method: str, options: dict[str, Any]) -> 
     with torch.autocast("cpu", torch.bfloat16):
         grads = gradients(network, batch)
     assert all(torch.isfinite(grad).all() for grad in grads.values())
-
-
-def pattern_rows(order: list[int]) -> Tensor:
-    """For each pattern of the permuted modalities, its row before."""
-    new = pattern_table(len(order))
-    old = torch.empty_like(new)
-    old[:, order] = new
-    return pattern_index(old.float())
-
-
-def permute_blocks(tensor: Tensor, dim: int, order: Tensor | list[int], size: int) -> None:
-    """Reorders blocks of ``size`` along a dimension."""
-    rows = [i * size + r for i in torch.as_tensor(order).tolist() for r in range(size)]
-    tensor.copy_(tensor.index_select(dim, torch.tensor(rows)).clone())
-
-
-def permute_mmp(method: Any, order: list[int], rows: Tensor) -> None:
-    method.prompts.copy_(method.prompts[rows].clone())
-
-
-def permute_lora_pattern(method: Any, order: list[int], rows: Tensor) -> None:
-    for layer in method.layers.values():
-        permute_blocks(layer.updates.down, 0, rows, layer.updates.rank)
-        permute_blocks(layer.updates.up, 1, rows, layer.updates.rank)
-
-
-def permute_moe_task(method: Any, order: list[int], rows: Tensor) -> None:
-    if isinstance(method.pattern, nn.Linear):
-        permute_blocks(method.pattern.weight, 1, order, 1)
-    else:
-        permute_blocks(method.pattern.embedding.weight, 0, rows, 1)
-
-
-def permute_dcp(method: Any, order: list[int], rows: Tensor) -> None:
-    learner, queries = method.learner, method.queries["visual"]
-    width = queries.shape[-1]
-    learner.base = nn.ParameterList(learner.base[i] for i in order)
-    learner.common.copy_(learner.common[rows].clone())
-    queries.copy_(queries[rows].clone())
-    for part in (*learner.correlate, learner.to_modality):
-        part.projections = nn.ModuleList(part.projections[i] for i in order)
-    for part in learner.correlate:
-        for norm, project in part.projections:
-            permute_blocks(norm.weight, 0, order, width)
-            permute_blocks(norm.bias, 0, order, width)
-            permute_blocks(project[0].weight, 1, order, width)
-
-
-def reorder(network: Network, method: str, order: list[int]) -> None:
-    """Puts the modalities, and all weights that belong to one or to a pattern, into another order."""
-    names = list(network.spec.modalities)
-    bands = {names[i]: network.spec.modalities[names[i]] for i in order}
-    network.spec.modalities.clear()
-    network.spec.modalities.update(bands)
-    network.embedding = nn.ModuleList(network.embedding[i] for i in order)
-    with torch.no_grad():
-        PERMUTE.get(method, lambda *_: None)(network.method, order, pattern_rows(order))
-
-
-PERMUTE: dict[str, Callable[[Any, list[int], Tensor], None]] = {
-    "mmp": permute_mmp,
-    "lora_pattern": permute_lora_pattern,
-    "moe_task": permute_moe_task,
-    "dcp": permute_dcp,
-    "dcp_released": permute_dcp,
-}

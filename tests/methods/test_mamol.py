@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from mamol.errors import MamolError
-from mamol.methods.base import Context, chosen_blocks
+from mamol.core.errors import MamolError
+from mamol.core.streams import Streams
+from mamol.methods.layered import chosen_blocks
 from mamol.methods.mamol import MaMOL, MaMOLLayer, MaMOLOptions
-from mamol.methods.routing import balance_loss, top_k_gates
-from mamol.models.clip import visual_tower
+from mamol.methods.router import Routed, balance_loss, top_k_gates
 from tests.reference import mamol_layer
+from tests.streams import alone
+from tests.toys import tiny_tower
 
 WIDTH = 12
 
@@ -30,9 +32,9 @@ def both_ways(options: MaMOLOptions, m: int, dtype: torch.dtype) -> list[tuple[t
     target = torch.randn(5, 3, WIDTH, generator=generator, dtype=dtype)
     results = []
     for fast in (True, False):
-        context = Context(available, torch.zeros(5, dtype=torch.long))
-        context.pattern = psi(available)
-        delta = layer(0, z, torch.zeros_like, context) if fast else mamol_layer(layer, psi, z, available)
+        known = Streams(available, torch.arange(5), torch.zeros(5, dtype=torch.long))
+        state = Routed(known, pattern=psi(available))
+        delta = layer(0, z, torch.zeros_like, state) if fast else mamol_layer(layer, psi, z, available)
         leaves = [z, *psi.parameters(), *layer.parameters()]
         gradients = torch.autograd.grad((delta * target).sum(), leaves, allow_unused=True)
         results.append(
@@ -95,14 +97,13 @@ def test_balance_loss_is_one_when_even_and_more_when_not() -> None:
 
 
 def test_balance_weight_adds_a_loss_per_layer() -> None:
-    tower = visual_tower("tiny", "random", 2)
-    method = MaMOL(tower, 2, MaMOLOptions(expert_blocks="last2", balance_weight=0.5))
-    context = Context(torch.ones(3, 2), torch.zeros(3, dtype=torch.long))
-    method.begin(context)
+    tower = tiny_tower(2)
+    method = MaMOL(alone(tower, 2), MaMOLOptions(expert_blocks="last2", balance_weight=0.5))
+    state = method.begin(Streams(torch.ones(3, 2), torch.arange(3), torch.zeros(3, dtype=torch.long)))
     for layer in range(12):
-        method.feed_forward(layer, torch.randn(3, 2, tower.width), nn.Identity(), context)
-    loss = method.auxiliary_loss(context)
-    assert len(context.losses) == 2
+        method.feed_forward(layer, torch.randn(3, 2, tower.width), nn.Identity(), state)
+    loss = method.auxiliary_loss(state)
+    assert len(state.losses) == 2
     assert loss is not None
     assert loss.item() >= 0.9
 

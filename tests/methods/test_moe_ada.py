@@ -5,17 +5,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from mamol.errors import MamolError
-from mamol.methods.base import Context
+from mamol.core.errors import MamolError
+from mamol.core.method import Pass
 from mamol.methods.moe_ada import MoEAda, MoEAdaOptions
-from tests.streams import assert_same, randomise, small_tower, streams, tokens, vit_b_16
+from tests.streams import alone, assert_same, randomise, small_tower, streams, tokens, vit_b_16
 
 BLOCK = 2
 
 
 def made(options: MoEAdaOptions) -> MoEAda:
     """Random weights, no dropout, so that only the router's noise is random."""
-    method = MoEAda(small_tower(), 2, options)
+    method = MoEAda(alone(small_tower(), 2), options)
     randomise(method)
     for module in method.modules():
         if isinstance(module, nn.Dropout):
@@ -40,13 +40,13 @@ def one_token(method: MoEAda, mlp: nn.Module, token: Tensor, noise: Tensor) -> T
 @pytest.mark.parametrize(("experts", "top_k"), [(2, 2), (4, 2), (3, 3), (2, 1)])
 @pytest.mark.parametrize("training", [True, False])
 def test_moe_ada_is_its_description(experts: int, top_k: int, training: bool) -> None:
-    tower, context, z = small_tower(), streams(2), tokens()
+    tower, state, z = small_tower(), Pass(streams(2)), tokens()
     method = made(MoEAdaOptions(experts, top_k, rank=3, expert_blocks=[BLOCK])).train(training)
-    mlp = tower.blocks[BLOCK].mlp
+    mlp = tower.blocks[BLOCK].feed_forward
 
     def fast() -> Tensor:
         torch.manual_seed(7)
-        return method.feed_forward(BLOCK, z, mlp, context)
+        return method.feed_forward(BLOCK, z, mlp, state)
 
     def plain() -> Tensor:
         torch.manual_seed(7)
@@ -59,41 +59,41 @@ def test_moe_ada_is_its_description(experts: int, top_k: int, training: bool) ->
 
 
 def test_noise_and_dropout_are_for_training_only() -> None:
-    tower, context, z = small_tower(), streams(2), tokens()
-    method = MoEAda(tower, 2, MoEAdaOptions(expert_blocks=[BLOCK]))
+    tower, state, z = small_tower(), Pass(streams(2)), tokens()
+    method = MoEAda(alone(tower, 2), MoEAdaOptions(expert_blocks=[BLOCK]))
     randomise(method)
-    mlp = tower.blocks[BLOCK].mlp
-    first, second = (method.feed_forward(BLOCK, z, mlp, context) for _ in range(2))
+    mlp = tower.blocks[BLOCK].feed_forward
+    first, second = (method.feed_forward(BLOCK, z, mlp, state) for _ in range(2))
     assert not torch.equal(first, second)
     method.eval()
-    first, second = (method.feed_forward(BLOCK, z, mlp, context) for _ in range(2))
+    first, second = (method.feed_forward(BLOCK, z, mlp, state) for _ in range(2))
     assert torch.equal(first, second)
 
 
 def test_auxiliary_loss_is_mixtrals() -> None:
-    context, z = streams(2), tokens()
+    state, z = Pass(streams(2)), tokens()
     method = made(MoEAdaOptions(4, 2, expert_blocks=[BLOCK], balance_weight=0.5)).eval()
-    method.feed_forward(BLOCK, z, small_tower().blocks[BLOCK].mlp, context)
+    method.feed_forward(BLOCK, z, small_tower().blocks[BLOCK].feed_forward, state)
     p = torch.softmax(z.flatten(0, 1) @ method.layers[str(BLOCK)].router.weight.T, -1)
     chosen = torch.zeros_like(p)
     for token, row in zip(chosen, p, strict=True):
         token[torch.argsort(row, descending=True)[:2]] = 1
     expected = 4 * sum(chosen[:, k].mean() * p[:, k].mean() for k in range(4))  # each of both slots counts
-    torch.testing.assert_close(method.auxiliary_loss(context), 0.5 * expected)
+    torch.testing.assert_close(method.auxiliary_loss(state), 0.5 * expected)
 
 
 def test_with_both_of_two_experts_the_loss_is_constant_and_can_be_off() -> None:
-    context, z, mlp = streams(2), tokens(), small_tower().blocks[BLOCK].mlp
-    made(MoEAdaOptions(expert_blocks=[BLOCK])).feed_forward(BLOCK, z, mlp, context)
-    assert context.losses[0].item() == pytest.approx(0.001 * 2)
-    silent = Context(context.available, context.modality)
+    state, z, mlp = Pass(streams(2)), tokens(), small_tower().blocks[BLOCK].feed_forward
+    made(MoEAdaOptions(expert_blocks=[BLOCK])).feed_forward(BLOCK, z, mlp, state)
+    assert state.losses[0].item() == pytest.approx(0.001 * 2)
+    silent = Pass(state.streams)
     made(MoEAdaOptions(expert_blocks=[BLOCK], balance_weight=0.0)).feed_forward(BLOCK, z, mlp, silent)
     assert silent.losses == []
 
 
 def test_parameters_at_vit_b_16_are_the_sources() -> None:
     with torch.device("meta"):
-        method = MoEAda(vit_b_16(), 2, MoEAdaOptions())
+        method = MoEAda(alone(vit_b_16(), 2), MoEAdaOptions())
     layer = method.layers["6"]
     assert sum(p.numel() for p in layer.parameters()) == 125_952
     assert sum(p.numel() for p in (*layer.c_fc.parameters(), *layer.c_proj.parameters())) == 122_880

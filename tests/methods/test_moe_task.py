@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mamol.errors import MamolError
-from mamol.methods.moe_task import MoETask, MoETaskOptions
-from tests.streams import assert_same, number, randomise, small_tower, streams, tokens, vit_b_16
+from mamol.core.errors import MamolError
+from mamol.core.streams import Trace
+from mamol.methods.moe_task import MoELoRA, MoETaskOptions, TaskRouted, moe_task
+from tests.streams import alone, assert_same, number, randomise, small_tower, streams, tokens, vit_b_16
 
 BLOCK = 1
 
 
-def equation_9(method: MoETask, mlp: nn.Module, token: Tensor, available: Tensor) -> Tensor:
+def equation_9(method: TaskRouted, mlp: nn.Module, token: Tensor, available: Tensor) -> Tensor:
     layer = method.layers[str(BLOCK)]
     psi = method.pattern.weight @ available + method.pattern.bias
     gates = torch.softmax(layer.router.weight @ torch.cat([token, psi]), 0)
@@ -22,7 +23,7 @@ def equation_9(method: MoETask, mlp: nn.Module, token: Tensor, available: Tensor
     return out
 
 
-def moelora(method: MoETask, mlp: nn.Module, token: Tensor, available: Tensor) -> Tensor:
+def moelora(method: MoELoRA, mlp: nn.Module, token: Tensor, available: Tensor) -> Tensor:
     layer = method.layers[str(BLOCK)]
     gates = torch.softmax(method.pattern.gate.weight @ method.pattern.embedding.weight[number(available)], 0)
 
@@ -40,18 +41,17 @@ def moelora(method: MoETask, mlp: nn.Module, token: Tensor, available: Tensor) -
 @pytest.mark.parametrize(("form", "plain"), [("eq9", equation_9), ("moelora", moelora)])
 @pytest.mark.parametrize(("experts", "rank"), [(2, 4), (3, 3)])
 def test_moe_task_is_its_equation(form: str, plain: object, m: int, experts: int, rank: int) -> None:
-    tower, context, z = small_tower(), streams(m), tokens()
-    method = MoETask(tower, m, MoETaskOptions(experts, rank, [BLOCK], form)).eval()
+    tower, known, z = small_tower(), streams(m), tokens()
+    method = moe_task(alone(tower, m), MoETaskOptions(experts, rank, [BLOCK], form)).eval()
     randomise(method)
-    mlp = tower.blocks[BLOCK].mlp
+    mlp = tower.blocks[BLOCK].feed_forward
 
     def fast() -> Tensor:
-        method.begin(context)
-        return method.feed_forward(BLOCK, z, mlp, context)
+        return method.feed_forward(BLOCK, z, mlp, method.begin(known))
 
     def loop() -> Tensor:
         return torch.stack(
-            [torch.stack([plain(method, mlp, z[n, t], context.available[n]) for t in range(4)]) for n in range(5)]
+            [torch.stack([plain(method, mlp, z[n, t], known.available[n]) for t in range(4)]) for n in range(5)]
         )
 
     assert_same(method, z, fast, loop)
@@ -59,28 +59,26 @@ def test_moe_task_is_its_equation(form: str, plain: object, m: int, experts: int
 
 @pytest.mark.parametrize("form", ["eq9", "moelora"])
 def test_gates_are_dense_and_recorded(form: str) -> None:
-    tower, context, z = small_tower(), streams(2), tokens()
-    context.routing = {}
-    method = MoETask(tower, 2, MoETaskOptions(moe_task_form=form, expert_blocks=[BLOCK]))
-    method.begin(context)
-    method.feed_forward(BLOCK, z, tower.blocks[BLOCK].mlp, context)
-    gates = context.routing[BLOCK]
+    tower, trace, z = small_tower(), Trace(), tokens()
+    method = moe_task(alone(tower, 2), MoETaskOptions(moe_task_form=form, expert_blocks=[BLOCK]))
+    state = method.begin(streams(2), trace)
+    method.feed_forward(BLOCK, z, tower.blocks[BLOCK].feed_forward, state)
+    gates = trace.routing["visual"][BLOCK]
     assert gates.shape == (5, 4, 2)
     torch.testing.assert_close(gates.sum(-1), torch.ones(5, 4))
     assert (gates > 0).all()
-    assert method.auxiliary_loss(context) is None
+    assert method.auxiliary_loss(state) is None
 
 
 def test_moelora_drops_in_training_only() -> None:
-    tower, context, z = small_tower(), streams(2), tokens()
-    method = MoETask(tower, 2, MoETaskOptions(moe_task_form="moelora", expert_blocks=[BLOCK]))
+    tower, z = small_tower(), tokens()
+    method = moe_task(alone(tower, 2), MoETaskOptions(moe_task_form="moelora", expert_blocks=[BLOCK]))
     randomise(method)
-    method.begin(context)
-    mlp = tower.blocks[BLOCK].mlp
-    first, second = (method.feed_forward(BLOCK, z, mlp, context) for _ in range(2))
+    state, mlp = method.begin(streams(2)), tower.blocks[BLOCK].feed_forward
+    first, second = (method.feed_forward(BLOCK, z, mlp, state) for _ in range(2))
     assert not torch.equal(first, second)
     method.eval()
-    first, second = (method.feed_forward(BLOCK, z, mlp, context) for _ in range(2))
+    first, second = (method.feed_forward(BLOCK, z, mlp, state) for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -90,7 +88,7 @@ def test_moelora_drops_in_training_only() -> None:
 )
 def test_parameters_at_vit_b_16(form: str, count: int) -> None:
     with torch.device("meta"):
-        method = MoETask(vit_b_16(), 2, MoETaskOptions(moe_task_form=form))
+        method = moe_task(alone(vit_b_16(), 2), MoETaskOptions(moe_task_form=form))
     assert sum(p.numel() for p in method.parameters()) == count
 
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from config import ex
-from mamol.errors import MamolError
-from mamol.methods import METHODS
-from mamol.settings import Settings
+import mamol.network  # noqa: F401 - registers the methods
+from mamol.core.errors import MamolError
+from mamol.core.method import METHODS
+from mamol.core.settings import Settings
 
 
 def settings(**changes: object) -> Settings:
-    return Settings.of(dict(ex.configurations[0]()) | changes)
+    return Settings.of(changes)
 
 
 @pytest.mark.parametrize(
@@ -27,15 +27,15 @@ def settings(**changes: object) -> Settings:
     ],
 )
 def test_a_method_has_its_own_defaults_and_what_is_given_stands(method: str, own: dict[str, Any]) -> None:
-    resolved = settings(method=method)
+    resolved = settings(method=method).method
     assert {name: getattr(resolved, name) for name in own} == own
     if "balance_weight" in own:
-        assert settings(method=method, balance_weight=0.5).balance_weight == 0.5
+        assert settings(method=method, balance_weight=0.5).method.balance_weight == 0.5
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_setting_of_a_method_is_an_option_of_the_program(method: str) -> None:
-    resolved = settings(method=method)
+    resolved = settings(method=method).method
     assert all(getattr(resolved, name) is not None for name in METHODS[method].options)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mamol.core.errors import MamolError
 from mamol.data.imagetext.raw import Raw
-from mamol.errors import MamolError
 
 PLOTS = ("first", "all", "longest")
 WITHOUT_TEXT = ("drop", "keep")
@@ -21,7 +21,8 @@ class ImageTextOptions:
         root: Folder of the raw files.
         out: Folder of the tables.
         plots: Which of an item's texts to take: the first, the longest, or all, each as a sample.
-        test_file: Which file is the test split, where a release has several; None: the first that carries labels.
+        test_file: Which file is the test split, where a release has several; None: the first that is there, files with
+            labels before those without.
         without_text: What becomes of items without a text: ``drop``, or ``keep`` with an empty one.
         broken_images: What becomes of images that cannot be decoded: ``refuse`` all, or ``drop`` their items.
     """
@@ -35,7 +36,7 @@ class ImageTextOptions:
     broken_images: str = "refuse"
 
     def check(self) -> None:
-        """Refuses values that are none.
+        """Refuses an unknown value of an option, and a ``root`` that is no folder.
 
         Raises:
             MamolError: Naming the option.
@@ -77,5 +78,9 @@ class ImageTextFacts:
 
 
 def class_numbers(classes: tuple[str, ...]) -> Mapping[str, int]:
-    """Class name -> number."""
+    """Class name -> number from 0.
+
+    Args:
+        classes: Class names in label order.
+    """
     return {name: number for number, name in enumerate(classes)}

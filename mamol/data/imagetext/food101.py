@@ -7,10 +7,10 @@ classes' numbers. Images of train **and** val lie in ``images/train/<class>``, t
 from collections.abc import Mapping
 from typing import Any
 
+from mamol.core.files import sha256_of
 from mamol.data.imagetext.facts import ImageTextFacts, ImageTextOptions, class_numbers
 from mamol.data.imagetext.raw import SHOWN, WRONG_FIELDS, Item, Problems, Raw, check_image, read_json, read_splits
 from mamol.data.splits import SPLITS
-from mamol.files import sha256_of
 
 CLASSES = (
     *("frozen_yogurt", "tacos", "gnocchi", "ramen", "sushi", "spaghetti_carbonara", "foie_gras", "club_sandwich"),
@@ -37,8 +37,11 @@ _NUMBERS = class_numbers(CLASSES)
 def read(options: ImageTextOptions) -> Raw:
     """The dishes.
 
+    Args:
+        options: The folder, and what becomes of dishes without a text.
+
     Raises:
-        MamolError: With all that is missing, damaged or twice.
+        MamolError: Naming everything that is missing, damaged or listed twice.
     """
     root, problems = options.root, Problems(options.root)
     splits = read_splits(root / "split.json", dict(zip(SPLITS, SPLITS, strict=True)), problems)

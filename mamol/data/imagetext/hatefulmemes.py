@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mamol.core.errors import MamolError
+from mamol.core.files import sha256_of
 from mamol.data.imagetext.facts import ImageTextFacts, ImageTextOptions
 from mamol.data.imagetext.raw import WRONG_FIELDS, Item, Problems, Raw, check_image, check_unique
-from mamol.errors import MamolError
-from mamol.files import sha256_of
 
 SIZES = {"train": 8500, "val": 500, "test": 1000}
 TEST_FILES = {"test_seen.jsonl": 1000, "test_unseen.jsonl": 2000, "test.jsonl": 1000}
@@ -25,8 +25,11 @@ FIELDS: dict[str, tuple[type, ...]] = {"id": (int, str), "img": (str,), "text": 
 def read(options: ImageTextOptions) -> Raw:
     """The memes.
 
+    Args:
+        options: The folder, and which file is the test split.
+
     Raises:
-        MamolError: With all that is missing, damaged or twice.
+        MamolError: Naming everything that is missing, damaged or listed twice.
     """
     if options.test_file is not None and options.test_file not in TEST_FILES:
         raise MamolError(f"test-file {options.test_file!r} is unknown; known: {', '.join(TEST_FILES)}")

@@ -33,7 +33,11 @@ def decode(content: bytes) -> Image.Image:
 
 
 def problem_of(path: Path) -> str | None:
-    """Why an image file cannot be used, or None; reads and decodes all of it."""
+    """Why an image file cannot be used; None if it can. All of it is read and decoded.
+
+    Args:
+        path: The file.
+    """
     try:
         decode(path.read_bytes())
     except (OSError, ValueError) as error:

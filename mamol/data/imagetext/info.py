@@ -7,20 +7,20 @@ from typing import Any
 
 import pyarrow as pa
 
+from mamol.core.modality import IMAGE, TEXT, Modality
 from mamol.data.arrowfiles import METADATA_KEY, parsed
+from mamol.data.tableinfo import TableInfo
 
 KIND = "image_text"
 """Under the key ``kind`` of the metadata; the metadata of scenes have no such key."""
 TOKENS = 77
 """Length of CLIP's texts, start and end token included."""
-MODALITIES = {"image": 3, "text": TOKENS}
-"""Modality -> channels of an image, tokens of a text."""
-INPUTS = {"image": "image", "text": "text"}
-"""Modality -> kind of network input."""
+INPUTS = (Modality("image", IMAGE, 3), Modality("text", TEXT, TOKENS))
+"""The modalities of every such table."""
 
 
 @dataclass(frozen=True)
-class ImageTextInfo:
+class ImageTextInfo(TableInfo):
     """What a table says about itself: the JSON under the schema's metadata key ``mamol``.
 
     Attributes:
@@ -54,43 +54,35 @@ class ImageTextInfo:
     kind: str = KIND
 
     @property
-    def modalities(self) -> dict[str, int]:
-        """Modality -> channels of an image, tokens of a text."""
-        return dict(MODALITIES)
-
-    @property
-    def inputs(self) -> dict[str, str]:
-        """Modality -> kind of network input."""
-        return dict(INPUTS)
-
-    @property
-    def layout(self) -> str:
-        """How the samples lie in the file."""
-        return KIND
-
-    @property
-    def protocol(self) -> str:
+    def protocol(self) -> str:  # type: ignore[override]  # the same for all, so not in the file
         """How the split was drawn: as published."""
         return "official"
 
     @property
-    def seed(self) -> int:
-        """Nothing was drawn."""
-        return 0
+    def inputs(self) -> tuple[Modality, ...]:
+        """An image and a text."""
+        return INPUTS
 
-    @property
-    def overlap(self) -> dict[str, Any]:
-        """Overlap of test with train: no item is in two splits."""
-        return {}
+    def identity(self) -> dict[str, Any]:
+        """The published split; nothing was drawn."""
+        return {"dataset": self.dataset, "protocol": self.protocol, "seed": 0}
+
+    def about(self) -> dict[str, Any]:
+        """No item is in two splits, so there is no overlap to tell of."""
+        return {"layout": KIND, "overlap": {}, "counts": self.counts}
 
     @property
     def multi_hot(self) -> bool:
         """Whether a sample may have several classes, or none."""
         return self.task == "genres"
 
+    def plain(self) -> dict[str, Any]:
+        """Its fields by name."""
+        return asdict(self)
+
     def to_json(self) -> str:
         """The JSON text."""
-        return json.dumps(asdict(self), allow_nan=False)
+        return json.dumps(self.plain(), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, path: Path) -> "ImageTextInfo":
@@ -108,7 +100,11 @@ class ImageTextInfo:
 
 
 def schema_of(info: ImageTextInfo) -> pa.Schema:
-    """The schema of the file that ``info`` describes, with the metadata."""
+    """The schema of a file, with the metadata.
+
+    Args:
+        info: What the file says about itself.
+    """
     label = pa.list_(pa.int8(), len(info.classes)) if info.multi_hot else pa.int64()
     columns = [("image", pa.binary()), ("text", pa.list_(pa.string())), ("label", label), ("id", pa.string())]
     return pa.schema(columns, metadata={METADATA_KEY: info.to_json().encode()})

@@ -9,27 +9,31 @@ from open_clip import image_transform
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mamol.core.errors import MamolError
 from mamol.data.imagetext.images import decode
-from mamol.data.imagetext.tables import ImageTextTable
+from mamol.data.imagetext.table import ImageTextTable
 from mamol.data.imagetext.tokens import tokens_of
 from mamol.data.missing import Mask
-from mamol.errors import MamolError
 
 
 class ImageTextDataset(Dataset[dict[str, Tensor]]):
     """A table whose items are whole batches; what is absent is neither decoded nor read."""
 
-    def __init__(self, table: ImageTextTable, modalities: Sequence[str], image_size: int) -> None:
+    def __init__(
+        self, table: ImageTextTable, modalities: Sequence[str], image_size: int, *, complete: bool = False
+    ) -> None:
         """Serves batches.
 
         Args:
             table: The split.
-            modalities: Names in ``table.info.modalities``; their order is that of ``available``.
+            modalities: Names in the table; their order is that of ``available``.
             image_size: Side of the images in pixels.
+            complete: Whether what is absent is read, too, for methods that make a complete pass.
         """
         self.table = table
         self.modalities = tuple(modalities)
         self.image_size = image_size
+        self.complete = complete
         self._transform = image_transform(image_size, is_train=False, resize_mode="shortest", interpolation="bicubic")
 
     def __len__(self) -> int:
@@ -52,7 +56,8 @@ class ImageTextDataset(Dataset[dict[str, Tensor]]):
         """
         index, available = drawn
         read = {"image": self._images, "text": self._texts}
-        batch = {name: read[name](index, available[:, i]) for i, name in enumerate(self.modalities)}
+        wanted = available | self.complete
+        batch = {name: read[name](index, wanted[:, i]) for i, name in enumerate(self.modalities)}
         label = torch.from_numpy(self.table.label[index])
         return batch | {
             "available": torch.from_numpy(available),

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamol.core.files import sha256_of
 from mamol.data.imagetext.facts import ImageTextFacts, ImageTextOptions, class_numbers
 from mamol.data.imagetext.raw import WRONG_FIELDS, Item, Problems, Raw, check_image, read_json, read_splits
 from mamol.data.progress import shown
-from mamol.files import sha256_of
 
 CLASSES = (
     *("Drama", "Comedy", "Romance", "Thriller", "Crime", "Action", "Adventure", "Horror", "Documentary", "Mystery"),
@@ -28,8 +28,11 @@ _NUMBERS = class_numbers(CLASSES)
 def read(options: ImageTextOptions) -> Raw:
     """The movies.
 
+    Args:
+        options: The folder, and which plots of a movie to take.
+
     Raises:
-        MamolError: With all that is missing, damaged or twice.
+        MamolError: Naming everything that is missing, damaged or listed twice.
     """
     root = options.root
     problems, digest = Problems(root), hashlib.sha256()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+from mamol.core.errors import MamolError
 from mamol.data.arrowfiles import FORMAT_VERSION
 from mamol.data.counting import count_table
 from mamol.data.imagetext.facts import ImageTextFacts, ImageTextOptions
@@ -19,7 +20,6 @@ from mamol.data.imagetext.writing import write_tables
 from mamol.data.progress import shown
 from mamol.data.splits import SPLITS
 from mamol.data.writing import check_folder
-from mamol.errors import MamolError
 
 LOGGER = logging.getLogger(__name__)
 Items = Mapping[str, Sequence[Item]]
@@ -35,7 +35,7 @@ def prepare(options: ImageTextOptions) -> str:
         A report for the user: counts, what was left out, lengths of texts, files and the next command.
 
     Raises:
-        MamolError: If an option is wrong, the raw files are, or the tables cannot be written.
+        MamolError: If an option or a raw file is wrong, or the tables cannot be written.
     """
     facts = find(options.dataset)
     if facts is None:

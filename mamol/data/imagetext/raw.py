@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mamol.core.errors import MamolError
 from mamol.data.splits import SPLITS
-from mamol.errors import MamolError
 
 WRONG_FIELDS = "fields missing or of the wrong type"
 SHOWN = 10
-"""How many names a message has of each kind of problem."""
+"""How many names a message shows for each kind of problem."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Raw:
         remarks: What the report has to say of the reading.
         dropped: Reason -> items that were left out.
         listed: Split -> items that the release lists, those left out included.
-        known: The same as published.
+        known: Split -> items of the release as published.
     """
 
     items: dict[str, list[Item]]
@@ -56,7 +56,11 @@ class Problems:
     """What is wrong with a folder: counted by kind, with the first names of each."""
 
     def __init__(self, root: Path) -> None:
-        """Nothing is wrong yet with ``root``."""
+        """Begins without any problem.
+
+        Args:
+            root: The folder.
+        """
         self.root = root
         self.items = 0
         self._names: dict[str, list[str]] = {}
@@ -64,12 +68,12 @@ class Problems:
         self._of_items: set[str] = set()
 
     def add(self, kind: str, name: object, *, of_items: bool = True) -> None:
-        """One more problem.
+        """Counts one more problem.
 
         Args:
-            kind: "image files missing".
-            name: Which.
-            of_items: Whether every item may have it, so that it is told as so many of all.
+            kind: What is wrong, such as "image files missing".
+            name: Which file, item or field has the problem.
+            of_items: Whether the problem is one of single items; the message then says how many of all items have it.
         """
         if of_items:
             self._of_items.add(kind)
@@ -79,13 +83,13 @@ class Problems:
             names.append(str(name))
 
     def refuse(self, advice: str) -> None:
-        """Ends here if anything is wrong.
+        """Raises if there is any problem.
 
         Args:
             advice: What to do about it.
 
         Raises:
-            MamolError: With all kinds in one line.
+            MamolError: Naming all kinds of problems in one line.
         """
         if self._counts:
             raise MamolError(f"root {self.root}: {'; '.join(map(self._told, self._counts))}; {advice}")
@@ -98,11 +102,11 @@ class Problems:
 
 
 def read_json(path: Path, problems: Problems, *, label: bool = False) -> dict[str, Any] | None:
-    """The object in a JSON file, or None after telling ``problems``.
+    """The object in a JSON file; None if there is none, which is added to ``problems``.
 
     Args:
         path: The file.
-        problems: Gets it if it is missing or damaged.
+        problems: Where to add that the file is missing or damaged.
         label: Whether it is a label file, of which each item has one.
     """
     files = "label files" if label else "files"
@@ -122,12 +126,12 @@ def read_json(path: Path, problems: Problems, *, label: bool = False) -> dict[st
 
 
 def read_splits(path: Path, names: Mapping[str, str], problems: Problems) -> dict[str, list[str]]:
-    """The ids of each split in a ``split.json``; none of a split that is not there as it should be.
+    """The ids of each split in a ``split.json``; an empty list for a split that is missing or no list of ids.
 
     Args:
         path: The file.
         names: Split -> its name in the file.
-        problems: Gets what is wrong, ids that occur twice included.
+        problems: Where to add what is wrong, ids that occur twice included.
     """
     splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     content = read_json(path, problems)
@@ -146,7 +150,12 @@ def read_splits(path: Path, names: Mapping[str, str], problems: Problems) -> dic
 
 
 def check_unique(splits: Mapping[str, Iterable[str]], problems: Problems) -> None:
-    """Tells ``problems`` of ids that occur twice, in a split or in two; counts the items."""
+    """Counts the items, and finds ids that occur twice, in one split or in two.
+
+    Args:
+        splits: Split -> ids of its items.
+        problems: Where to add the number of items and the ids that occur twice.
+    """
     seen: dict[str, str] = {}
     for split, ids in splits.items():
         for name in ids:
@@ -160,9 +169,14 @@ def check_unique(splits: Mapping[str, Iterable[str]], problems: Problems) -> Non
 
 
 def check_image(folder: Path, name: str, problems: Problems) -> Path | None:
-    """The path of an image under ``folder``; None after telling ``problems`` that it is not there or lies elsewhere.
+    """The path of an image; None if it is not there or lies outside its folder.
 
-    A name from a release must not make a table of any other file of this machine.
+    A name in a release must not bring a file from elsewhere on this machine into a table.
+
+    Args:
+        folder: Where the image has to lie.
+        name: Its path relative to ``folder``, as the release gives it.
+        problems: Where to add that the image is missing or outside.
     """
     pure, path = PurePosixPath(name), folder / name
     if pure.is_absolute() or ".." in pure.parts:

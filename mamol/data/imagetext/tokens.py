@@ -33,5 +33,9 @@ def tokens_of(texts: Sequence[str]) -> "Tensor":
 
 
 def length_of(text: str) -> int:
-    """How many tokens a text has, start and end token included, before it is cut."""
+    """How many tokens a text has before it is cut, start and end token included.
+
+    Args:
+        text: Of any length.
+    """
     return len(tokenizer().encode(text)) + 2

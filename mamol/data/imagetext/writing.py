@@ -15,7 +15,12 @@ from mamol.data.imagetext.raw import Item
 
 
 def output_identity(info: ImageTextInfo, items: Mapping[str, Sequence[Item]]) -> str:
-    """The sha256 by which files written together know each other: of the information, all items and image sizes."""
+    """The sha256 that all files written together share; of an image only its size in bytes counts.
+
+    Args:
+        info: The information; its ``split`` and ``output`` do not count.
+        items: Split -> items.
+    """
     content = json.loads(dataclasses.replace(info, split="", output="").to_json())
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for split, members in items.items():

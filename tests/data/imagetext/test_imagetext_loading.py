@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from mamol.core.errors import MamolError
 from mamol.data.imagetext import loading
 from mamol.data.imagetext.images import decode
 from mamol.data.imagetext.loading import ImageTextDataset
-from mamol.data.imagetext.tables import ImageTextTable
+from mamol.data.imagetext.table import ImageTextTable
 from mamol.data.imagetext.tokens import length_of, tokens_of
-from mamol.errors import MamolError
 from tests.data.imagetext.trees import draw
 
 Build = Callable[..., Path]
@@ -173,6 +173,16 @@ def test_absent_images_are_not_decoded(build: Build) -> None:
     with mock.patch.object(loading, "decode", wraps=decode) as spy:
         ImageTextDataset(table, BOTH, SIZE)[whole(table, available)]
     assert spy.call_count == 1
+
+
+def test_a_complete_pass_has_what_is_absent_too(build: Build) -> None:
+    table = ImageTextTable.open(build("mmimdb") / "test.arrow")
+    available = np.array([[1, 0], [0, 1], [1, 1], [0, 1], [1, 0]], bool)
+    full = ImageTextDataset(table, BOTH, SIZE)[whole(table)]
+    complete = ImageTextDataset(table, BOTH, SIZE, complete=True)[whole(table, available)]
+    assert torch.equal(complete["image"], full["image"])
+    assert torch.equal(complete["text"], full["text"])
+    assert complete["available"].tolist() == available.tolist()
 
 
 def test_a_corrupt_image_is_told_with_table_and_id(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

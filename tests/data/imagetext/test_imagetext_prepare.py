@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from make_arrow import main
+from mamol.commands.listing import datasets
 from mamol.data.imagetext import prepare as module
 from mamol.data.tables import open_tables
-from mamol.listing import datasets
 from tests.data.imagetext.trees import GENRES, mmimdb_tree
 from tests.pages import ROOT
 

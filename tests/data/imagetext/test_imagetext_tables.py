@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mamol.core.errors import MamolError
+from mamol.core.modality import IMAGE, TEXT, Modality
 from mamol.data import writing
 from mamol.data.imagetext.mmimdb import CLASSES
-from mamol.data.imagetext.tables import ImageTextTable
+from mamol.data.imagetext.table import ImageTextTable
 from mamol.data.tables import open_tables
-from mamol.errors import MamolError
 
 Build = Callable[..., Path]
 
@@ -66,15 +67,12 @@ def test_images_and_texts_come_back_to_the_bit(dataset: str, build: Build, tmp_p
 
 def test_info_says_what_a_run_asks_for(build: Build) -> None:
     info = open_imagetext(build("mmimdb"))["val"].info
-    assert info.modalities == {"image": 3, "text": 77}
-    assert info.inputs == {"image": "image", "text": "text"}
-    assert (info.task, info.protocol, info.seed, info.layout, info.overlap) == (
-        "genres",
-        "official",
-        0,
-        "image_text",
-        {},
-    )
+    assert info.inputs == (Modality("image", IMAGE, 3), Modality("text", TEXT, 77))
+    assert info.names == ("image", "text")
+    assert (info.window, info.normalisation) == (None, None)
+    assert (info.task, info.protocol) == ("genres", "official")
+    assert info.identity() == {"dataset": "mmimdb", "protocol": "official", "seed": 0}
+    assert info.about() == {"layout": "image_text", "overlap": {}, "counts": info.counts}
     assert (info.split, info.classes, info.samples) == ("val", CLASSES, {"train": 12, "val": 3, "test": 5})
     assert set(info.sources) == {"split.json", "labels"}
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from mamol.core.errors import MamolError
 from mamol.data.imagetext import food101, mmimdb
 from mamol.data.imagetext.facts import ImageTextOptions
 from mamol.data.imagetext.raw import Item, Problems, Raw, read_splits
 from mamol.data.imagetext.registry import IMAGE_TEXT_DATASETS, find
-from mamol.errors import MamolError
 from tests.data.imagetext.trees import hateful_memes_tree
 
 RawFolder = Callable[[str], Path]

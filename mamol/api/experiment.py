@@ -1,0 +1,213 @@
+"""A run from settings to results: data, network, training, test, files."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from mamol.core.errors import MamolError
+from mamol.core.files import write_json
+from mamol.core.settings import Settings
+from mamol.core.version import VERSION
+from mamol.data.datamodules import MultimodalData
+from mamol.evaluation.results import write_results
+from mamol.evaluation.text import as_text
+from mamol.network import parameters
+from mamol.network.building import network_for
+from mamol.training.callbacks import History, KeepBest, KeepLast
+from mamol.training.checkpoints import data_identity, load_into, warn_of_other_pixels
+from mamol.training.machine import decide_threads, devices_of, precision_of, progress_bars, use_threads
+from mamol.training.module import Classifier
+from mamol.training.resume import resumable
+from mamol.training.runs import claim_folder, is_rank_zero, wanted_folder
+
+logger = logging.getLogger(__name__)
+
+
+class Experiment:
+    """One run. Making it checks everything that can be checked and writes nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Opens the data and builds the network.
+
+        Args:
+            settings: The run.
+
+        Raises:
+            MamolError: Something the user gave does not fit.
+        """
+        self.settings = settings
+        run, data = settings.run, settings.data
+        self.devices, self.accelerator = devices_of(settings.machine)
+        self.data = MultimodalData(
+            data.data_root,
+            data.modalities,
+            settings.missing,
+            seed=run.seed,
+            dataset=data.dataset,
+            batch_size=settings.training.per_gpu_batchsize,
+            workers=settings.machine.num_workers,
+        )
+        self.accumulate = 1 if run.test_only else self._accumulation()
+        self.network = network_for(
+            self.data.info, self.data.modalities, data, settings.network, settings.method, run.seed
+        )
+        self.data.image_size = self.network.image_size
+        self.data.complete = self.network.method.needs_complete
+        self.identity = data_identity(self.data.info, self.data.tables["train"].fingerprint)
+        if run.load_path:
+            stored = load_into(self.network, run.load_path)
+            warn_of_other_pixels(stored, self.identity, run.load_path, data.data_root)
+        self.resumed = (
+            resumable(Path(run.resume_from), settings, self.network, self.identity) if run.resume_from else None
+        )
+
+    def folder(self) -> Path:
+        """Where the results go: a new folder, or that of the run which is continued.
+
+        Only the process of global rank 0 makes one; what the others get is not used.
+
+        Raises:
+            MamolError: It cannot be made.
+        """
+        if self.resumed:
+            return self.resumed.folder
+        run = self.settings.run
+        wanted = wanted_folder(run.log_dir, run.exp_name, run.seed)
+        return claim_folder(wanted) if is_rank_zero() else wanted
+
+    def run(self, folder: Path) -> str:
+        """Trains, unless ``test_only``, then tests the best checkpoint.
+
+        Args:
+            folder: Of ``folder()``.
+
+        Returns:
+            The result table for people.
+
+        Raises:
+            MamolError: It was stopped, or a loss or an output is no finite number.
+        """
+        options = self.settings.flat() | {"threads": self._set_threads()}
+        if is_rank_zero():
+            write_json(folder / "config.json", {**options, "mamol_version": VERSION})
+        logger.info("%s", self._missing_as_text())
+        module = Classifier(self.network, self.settings.training, self.data, self.settings.run.seed)
+        best = KeepBest(folder / "checkpoints", self.identity, module.task.selection)
+        training = not self.settings.run.test_only
+        trainer = self._trainer(folder, [best, *self._records(folder, options)] if training else [])
+        seconds = {}
+        if training:
+            seconds["train"] = _timed(
+                lambda: trainer.fit(
+                    module, self.data, ckpt_path=self.settings.run.resume_from or None, weights_only=True
+                )
+            )
+            if trainer.interrupted:
+                raise MamolError(f"stopped; go on with resume_from={folder / 'checkpoints' / 'last.ckpt'}")
+            trainer.strategy.barrier("best checkpoint is written")
+            if best.path is not None:
+                load_into(self.network, best.path)
+        seconds["test"] = _timed(lambda: trainer.test(module, self.data, verbose=False))
+        if trainer.is_global_zero and module.predictions is not None:
+            write_results(folder, module.task, module.result, module.predictions, self.data, self._facts(seconds, best))
+        return as_text(module.result)
+
+    def _set_threads(self) -> int:
+        """Decides on the threads, once: a continued run keeps those that it began with."""
+        stored = self.resumed.options.get("threads") if self.resumed else None
+        threads, reason = decide_threads(self.settings.machine, stored)
+        logger.info("threads: %d (%s)", threads, reason)
+        use_threads(threads, self.devices)
+        return threads
+
+    def _facts(self, seconds: dict[str, float], best: KeepBest) -> dict[str, Any]:
+        network = self.network
+        return {
+            "missing": self.data.realised_missing(),
+            "params": parameters.count(network),
+            "seconds": seconds,
+            "data": {**self.identity, **self.data.info.about()},
+            "backbone": {
+                "name": network.spec.backbone,
+                "weights": network.origin,
+                "sha256": network.fingerprint,
+                "random": network.random_weights,
+            },
+            "method": network.spec.method,
+            "checkpoint": self.settings.run.load_path if best.path is None else str(best.path.name),
+        }
+
+    def _missing_as_text(self) -> str:
+        lines = ["missing modalities, as drawn:"]
+        for split, real in self.data.realised_missing().items():
+            patterns = ", ".join(f"{name} {count}" for name, count in real["patterns"].items())
+            percent = ", ".join(f"{name} {value:.1f} %" for name, value in real["available_percent"].items())
+            lines.append(f"  {split:<5} {real['n']} samples: {patterns} | available: {percent}")
+        return "\n".join(lines)
+
+    def _records(self, folder: Path, options: dict[str, Any]) -> list[pl.Callback]:
+        """What a training leaves beside its best checkpoint."""
+        return [KeepLast(folder / "checkpoints", self.identity, options), History(folder / "history.csv")]
+
+    def _trainer(self, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+        training, machine = self.settings.training, self.settings.machine
+        trains = not self.settings.run.test_only
+        return pl.Trainer(
+            accelerator=self.accelerator,
+            devices=self.devices,
+            num_nodes=machine.num_nodes,
+            strategy="ddp" if self.devices * machine.num_nodes > 1 else "auto",
+            precision=precision_of(training.precision, self.accelerator),
+            max_epochs=training.max_epoch,
+            max_steps=training.max_steps or -1,
+            accumulate_grad_batches=self.accumulate,
+            gradient_clip_val=training.gradient_clip or None,
+            val_check_interval=self.batches_between_validations(),
+            check_val_every_n_epoch=max(1, int(training.val_check_interval)),
+            limit_train_batches=training.limit_batches,
+            limit_val_batches=training.limit_batches if len(self.data.tables["val"]) else 0,
+            limit_test_batches=training.limit_batches,
+            callbacks=[*callbacks, *progress_bars(machine.progress_bar)],
+            logger=TensorBoardLogger(folder, name="", version="tensorboard") if trains else False,
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_checkpointing=trains,
+            enable_progress_bar=machine.progress_bar,
+            enable_model_summary=False,
+            default_root_dir=folder,
+        )
+
+    def batches_between_validations(self) -> int | None:
+        """Batches of one process from validation to validation; None where a validation comes after whole epochs.
+
+        They are at least those of one optimiser step, unless an epoch has fewer.
+        """
+        s = self.settings.training
+        if s.val_check_interval >= 1:
+            return None
+        mine = -(-len(self.data.tables["train"]) // (self.devices * self.settings.machine.num_nodes))
+        batches = min(-(-mine // s.per_gpu_batchsize), s.limit_batches or mine)
+        return min(max(self.accumulate, int(batches * s.val_check_interval)), batches)
+
+    def _accumulation(self) -> int:
+        """Batches per optimiser step."""
+        s = self.settings.training
+        at_once = s.per_gpu_batchsize * self.devices * self.settings.machine.num_nodes
+        if s.batch_size % at_once:
+            raise MamolError(
+                f"batch_size={s.batch_size} must be a multiple of per_gpu_batchsize × devices × nodes = {at_once}; "
+                f"for example batch_size={max(1, round(s.batch_size / at_once)) * at_once}"
+            )
+        return s.batch_size // at_once
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return round(time.perf_counter() - start, 2)

@@ -1,0 +1,69 @@
+"""From features to logits: what a head says of itself and gets; and how ``head=`` finds one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from mamol.core.registry import Registry
+
+CLASS, ALL = "class", "all"
+"""Which tokens of a stream a head reads: the class token (the end token of a text), or all that were embedded."""
+
+
+@dataclass(frozen=True)
+class HeadSizes:
+    """What a head is made for.
+
+    Attributes:
+        widths: Modality to the width of its features, in the order in which they come.
+        classes: K.
+        grid: Tokens per side of a window.
+    """
+
+    widths: Mapping[str, int]
+    classes: int
+    grid: int
+
+
+class Head(nn.Module, ABC):
+    """A head.
+
+    Attributes:
+        reads: ``class`` or ``all``.
+    """
+
+    reads: str = CLASS
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        """Makes the head.
+
+        Args:
+            sizes: What comes in and goes out.
+        """
+        super().__init__()
+        self.sizes = sizes
+
+    if TYPE_CHECKING:  # nn.Module's own is untyped
+
+        def __call__(self, features: Mapping[str, Tensor], available: Tensor) -> Tensor:
+            """As ``forward``."""
+
+    @abstractmethod
+    def forward(self, features: Mapping[str, Tensor], available: Tensor) -> Tensor:
+        """The logits of a batch.
+
+        Args:
+            features: Modality to (B, width), or to (B, T, width) of a head that reads all tokens; zero where absent.
+                Where modalities meet in one sequence and its class token is read, there is one entry for all.
+            available: (B, M) bool, in the order of the network's modalities.
+
+        Returns:
+            (B, K).
+        """
+
+
+HEADS: Registry[type[Head]] = Registry("head")
+"""What ``head=`` can name."""

@@ -1,0 +1,82 @@
+"""What is known of the streams that go through a backbone together, and what may be recorded of them."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+VISUAL, TEXT = "visual", "text"
+"""Names of a network's towers."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """N streams: each is one present modality of one sample, or, where modalities meet in one sequence, all of them.
+
+    Attributes:
+        available: (N, M) float, 1 where the stream's sample has the modality.
+        sample: (N,) long, the row of the batch.
+        modality: (N,) long, the stream's own modality; None if it holds all present ones.
+        token_mask: (N, T) bool, False where an embedded token does not count, such as padding; None if all count.
+        end: (N,) long, the token of each stream that is read; None where it is the class token.
+        tower: Name of the tower that the streams go through.
+    """
+
+    available: Tensor
+    sample: Tensor
+    modality: Tensor | None = None
+    token_mask: Tensor | None = None
+    end: Tensor | None = None
+    tower: str = VISUAL
+
+    def mask(self, length: int) -> Tensor | None:
+        """Which tokens of the sequences count, for every attention and every mean over tokens.
+
+        Args:
+            length: Of the sequences at hand: the embedded tokens behind class token and prompts, or the token that is
+                read.
+
+        Returns:
+            (N, length) bool, or None if all of them do.
+        """
+        if self.token_mask is None or length == 1:
+            return None
+        return functional.pad(self.token_mask, (length - self.token_mask.shape[1], 0), value=True)
+
+    def read(self, x: Tensor, prompts: int) -> Tensor:
+        """The token of each stream that becomes its feature: the class token, or the end token of a text.
+
+        Args:
+            x: (N, T', width).
+            prompts: How many of the T' tokens are prompts, in front.
+
+        Returns:
+            (N, 1, width).
+        """
+        if self.end is None:
+            return x[:, prompts : prompts + 1]
+        return x[torch.arange(len(x), device=x.device), prompts + self.end][:, None]
+
+
+@dataclass
+class Trace:
+    """What is recorded while streams are encoded; whoever asks for it makes it and hands it in.
+
+    Attributes:
+        routing: Tower to layer number to gates (N, T, K), zero at tokens that do not count.
+    """
+
+    routing: dict[str, dict[int, Tensor]] = field(default_factory=dict)
+
+    def record(self, streams: Streams, layer: int, gates: Tensor) -> None:
+        """Keeps the gates of a layer.
+
+        Args:
+            streams: Whose they are.
+            layer: Block number from 0.
+            gates: (N, T, K).
+        """
+        mask = streams.mask(gates.shape[1])
+        kept = gates.detach() if mask is None else gates.detach() * mask[..., None]
+        self.routing.setdefault(streams.tower, {})[layer] = kept

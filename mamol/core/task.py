@@ -1,0 +1,166 @@
+"""What the labels of a table are decides label shape, loss, probabilities, scores: one ``Task`` for each kind."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mamol.core.names import pattern_name
+from mamol.core.predictions import KeptPredictions
+from mamol.core.registry import Instances
+
+Probabilities = NDArray[np.float32]
+Labels = NDArray[np.integer[Any]]
+Scores = Mapping[str, float | None]
+
+
+class Task(ABC):
+    """A kind of labels; all rates are in percent.
+
+    Attributes:
+        scores: Names of the scores, in the order of tables; the first one picks the best checkpoint.
+    """
+
+    scores: tuple[str, ...]
+
+    @property
+    def selection(self) -> str:
+        """The score whose maximum on the validation table picks the best checkpoint."""
+        return self.scores[0]
+
+    def label_shape(self, classes: int) -> tuple[int, ...]:
+        """Shape of one sample's label: (), a class number, unless a task says otherwise.
+
+        Args:
+            classes: K.
+        """
+        return ()
+
+    def metric(self, samples: int, classes: int) -> KeptPredictions:
+        """What gathers the predictions of a table while it is tested, over all processes.
+
+        Args:
+            samples: N of the table.
+            classes: K.
+        """
+        return KeptPredictions(samples, classes)
+
+    @abstractmethod
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The mean loss of a batch.
+
+        Args:
+            logits: (B, K).
+            label: (B, *label_shape).
+        """
+
+    @abstractmethod
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What the logits say of each class.
+
+        Args:
+            logits: (B, K), of any precision.
+
+        Returns:
+            (B, K) float32 in 0-1.
+        """
+
+    @abstractmethod
+    def predictions(self, probabilities: Probabilities) -> Labels:
+        """The labels that probabilities stand for.
+
+        Args:
+            probabilities: (n, K) in 0-1.
+
+        Returns:
+            (n, *label_shape), in the form of a table's.
+        """
+
+    @abstractmethod
+    def with_class(self, label: Labels, number: int) -> NDArray[np.bool_]:
+        """(n,), which samples with these labels have a class.
+
+        Args:
+            label: Of n samples.
+            number: The class, from 0.
+        """
+
+    def report(
+        self,
+        probabilities: Probabilities,
+        label: Labels,
+        available: NDArray[np.bool_],
+        modalities: Sequence[str],
+        classes: Sequence[str],
+        group: NDArray[np.int64] | None = None,
+    ) -> dict[str, Any]:
+        """All scores of a test of n samples.
+
+        Args:
+            probabilities: (n, K).
+            label: (n, *label_shape).
+            available: (n, M), True where present.
+            modalities: Names, M of them.
+            classes: Names, K of them.
+            group: (n,), the number of each sample's item, where items can have several samples.
+
+        Returns:
+            ``n`` and the scores (None where they are not defined), ``per_class`` (name to number), what is the task's
+            own, and ``per_pattern`` (pattern to n and scores), most complete pattern first.
+        """
+        patterns = {
+            pattern_name(row, modalities): self.row(probabilities[chosen], label[chosen])
+            for row in sorted(np.unique(available, axis=0).tolist(), key=lambda row: (-sum(row), row[::-1]))
+            if (chosen := (available == row).all(1)).any()
+        }
+        return {
+            **self.row(probabilities, label),
+            "per_class": dict(zip(classes, self.per_class(probabilities, label), strict=True)),
+            **self.own(probabilities, label, group),
+            "per_pattern": patterns,
+        }
+
+    def row(self, probabilities: Probabilities, label: Labels) -> dict[str, Any]:
+        """``n`` and the scores of n samples, None of no samples.
+
+        Args:
+            probabilities: (n, K).
+            label: (n, *label_shape).
+        """
+        known = self.scored(probabilities, label) if len(label) else dict.fromkeys(self.scores)
+        return {"n": len(label), **known}
+
+    @abstractmethod
+    def per_class(self, probabilities: Probabilities, label: Labels) -> list[float | None]:
+        """One number per class.
+
+        Args:
+            probabilities: (n, K).
+            label: (n, *label_shape).
+        """
+
+    @abstractmethod
+    def scored(self, probabilities: Probabilities, label: Labels) -> Scores:
+        """The scores of at least one sample.
+
+        Args:
+            probabilities: (n, K).
+            label: (n, *label_shape).
+        """
+
+    def own(self, probabilities: Probabilities, label: Labels, group: NDArray[np.int64] | None) -> dict[str, Any]:
+        """What only this task reports.
+
+        Args:
+            probabilities: As of ``report``.
+            label: As of ``report``.
+            group: As of ``report``.
+        """
+        return {}
+
+
+TASKS: Instances[Task] = Instances("task")
+"""By what a table says that its labels are."""

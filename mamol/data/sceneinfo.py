@@ -1,0 +1,147 @@
+"""What a scene's table says about itself, and the columns that follow from it."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mamol.core.modality import WINDOW, Modality
+from mamol.data.arrowfiles import METADATA_KEY, parsed
+from mamol.data.tableinfo import Statistics, TableInfo
+
+SCENE = "scene"
+"""Name of the file with the rasters in layout ``scene``."""
+LAYOUTS = ("patches", "scene")
+
+
+@dataclass(frozen=True)
+class SceneInfo(TableInfo):
+    """What a table says about itself: the JSON under the schema's metadata key ``mamol``.
+
+    Attributes:
+        format_version: ``FORMAT_VERSION``.
+        dataset: Name in the registry, ``scene`` for a custom scene.
+        scene: The scene's own name.
+        note: What a reader has to know of the data, e.g. that they are synthetic; may be empty.
+        modalities: Modality -> bands, in table order.
+        classes: Class names in label order.
+        patch_size: Side of the windows.
+        layout: ``patches`` or ``scene``.
+        protocol: How the split was drawn.
+        seed: Seed of the draw.
+        split: ``train``, ``val``, ``test``, or ``scene`` for the rasters.
+        counts: Split -> class -> samples.
+        shortfall: Split -> class -> pixels that were asked for and not there.
+        mean: Modality -> mean per band of the training pixels.
+        std: Modality -> standard deviation per band of the training pixels, 1 for a constant band.
+        sources: Raw file -> sha256.
+        overlap: Measured overlap of test with train (the fields of ``overlap.Overlap``).
+        scene_shape: Height and width of the grid that row and col refer to.
+        output: sha256 that all files written together share.
+    """
+
+    format_version: int
+    dataset: str
+    scene: str
+    note: str
+    modalities: dict[str, int]
+    classes: tuple[str, ...]
+    patch_size: int
+    layout: str
+    protocol: str
+    seed: int
+    split: str
+    counts: dict[str, dict[str, int]]
+    shortfall: dict[str, dict[str, int]]
+    mean: dict[str, list[float]]
+    std: dict[str, list[float]]
+    sources: dict[str, str]
+    overlap: dict[str, Any]
+    scene_shape: tuple[int, int]
+    output: str
+
+    @property
+    def task(self) -> str:  # type: ignore[override]  # the same for all, so not in the file
+        """What the labels are: one class per sample."""
+        return "classes"
+
+    @property
+    def inputs(self) -> tuple[Modality, ...]:
+        """Windows of so many bands."""
+        return tuple(Modality(name, WINDOW, bands) for name, bands in self.modalities.items())
+
+    @property
+    def window(self) -> int:
+        """Side of the windows."""
+        return self.patch_size
+
+    @property
+    def normalisation(self) -> tuple[Statistics, Statistics]:
+        """``mean`` and ``std``."""
+        return self.mean, self.std
+
+    def identity(self) -> dict[str, Any]:
+        """As the split was drawn."""
+        return {"dataset": self.dataset, "protocol": self.protocol, "seed": self.seed}
+
+    def about(self) -> dict[str, Any]:
+        """As the table was written."""
+        return {"layout": self.layout, "overlap": self.overlap, "counts": self.counts}
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields by name."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """The JSON text; modalities are in a list, because their order counts."""
+        return json.dumps(self.plain() | {"modalities": list(self.modalities.items())}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, path: Path) -> "SceneInfo":
+        """The information in a table.
+
+        Args:
+            text: What ``to_json`` gave.
+            path: The table's file, for messages.
+
+        Raises:
+            MamolError: If it is of another version of the format or not complete.
+        """
+        content = parsed(text, path, [each.name for each in fields(cls)])
+        height, width = content["scene_shape"]
+        return cls(
+            **content
+            | {
+                "modalities": dict(content["modalities"]),
+                "classes": tuple(content["classes"]),
+                "scene_shape": (height, width),
+            }
+        )
+
+
+def tensor_type(shape: tuple[int, ...]) -> pa.DataType:
+    """The Arrow type of a column of float32 arrays of one shape.
+
+    Args:
+        shape: Of the array in one cell.
+    """
+    return pa.fixed_shape_tensor(pa.float32(), shape)
+
+
+def schema_of(info: SceneInfo) -> pa.Schema:
+    """The schema of a file, with the metadata.
+
+    Args:
+        info: What the file says about itself.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    if info.split == SCENE:
+        shapes = {name: (info.scene_shape[1], bands) for name, bands in info.modalities.items()}
+    elif info.layout == "patches":
+        shapes = {name: (bands, info.patch_size, info.patch_size) for name, bands in info.modalities.items()}
+    columns = [(name, tensor_type(shape)) for name, shape in shapes.items()]
+    if info.split != SCENE:
+        columns += [("label", pa.int64()), ("row", pa.int32()), ("col", pa.int32())]
+    return pa.schema(columns, metadata={METADATA_KEY: info.to_json().encode()})

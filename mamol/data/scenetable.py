@@ -1,0 +1,146 @@
+"""Reading the tables of a scene: what a split is on disk, and how windows come out of it.
+
+``<out>/train.arrow``, ``val.arrow`` and ``test.arrow`` are Arrow IPC files. With layout ``patches`` each has the
+windows of its pixels; with layout ``scene`` the rasters lie once in ``<out>/scene.arrow``, one image row per table row,
+and the windows are cut when they are asked for. Both give the same bits. docs/DATASETS.md has the format.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from mamol.core.errors import MamolError
+from mamol.data.arrowfiles import check_columns, map_file
+from mamol.data.patches import ChunkedRows, WindowCutter
+from mamol.data.sceneinfo import SCENE, SceneInfo, schema_of
+from mamol.data.table import Table, mixed
+
+
+class SceneTable(Table[SceneInfo]):
+    """A split, memory-mapped. Opened by path; pickles as its path, so that workers map the same memory.
+
+    Attributes:
+        path: The file.
+        info: What it says about itself.
+        label: (N,) int64, from 0.
+        row: (N,) int32.
+        col: (N,) int32.
+        group: None: no pixel stands for several samples.
+        fingerprint: sha256 over dataset, protocol, seed, split, row, col and label: which samples these are,
+            whatever the layout and the modalities.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Maps the file; see ``open``.
+
+        Args:
+            path: The file of a split.
+        """
+        self.path = Path(path)
+        self.info, table = _map(self.path)
+        if self.info.split == SCENE:
+            raise MamolError(f"{self.path}: holds the rasters of the tables beside it; open one of those")
+        self.label, self.row, self.col = (table[name].to_numpy() for name in ("label", "row", "col"))
+        classes = len(self.info.classes)
+        if len(self.label) and not (self.label.min() >= 0 and self.label.max() < classes):
+            raise MamolError(
+                f"{self.path}: labels go from {self.label.min()} to {self.label.max()}, expected 0 to {classes - 1}; "
+                "build it again with make_arrow.py"
+            )
+        self.fingerprint = self._fingerprint()
+        self._readers = self._window_readers(table)
+
+    group = None
+
+    @property
+    def keys(self) -> dict[str, np.ndarray]:
+        """The columns that identify a sample."""
+        return {"row": self.row, "col": self.col}
+
+    @classmethod
+    def open(cls, path: Path | str) -> "SceneTable":
+        """Opens a table.
+
+        Args:
+            path: The file of a split.
+
+        Raises:
+            MamolError: If it is missing, truncated, of another format version, or has labels out of range.
+        """
+        return cls(path)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.label)
+
+    def windows(self, modality: str, indices: np.ndarray) -> np.ndarray:
+        """Windows of some samples.
+
+        Args:
+            modality: A name in ``info.modalities``.
+            indices: (B,) sample indices.
+
+        Returns:
+            A fresh (B, C, P, P) float32 array.
+
+        Raises:
+            MamolError: If the table has no such modality, or a value is NaN or infinite.
+        """
+        if modality not in self._readers:
+            raise MamolError(f"{self.path}: no modality {modality!r}; it has {', '.join(self._readers)}")
+        windows = self._readers[modality](np.asarray(indices, np.int64))
+        # The sum is finite only if every value is, and costs a tenth of the test of every value.
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspicious = not np.isfinite(windows.sum())
+        if suspicious and not np.isfinite(windows).all():
+            raise MamolError(f"{self.path}: {modality} has NaN or infinite values; build it again with make_arrow.py")
+        return windows
+
+    def _window_readers(self, table: pa.Table) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+        info = self.info
+        if not len(self):
+            return {name: _nothing(bands, info.patch_size) for name, bands in info.modalities.items()}
+        if info.layout == "patches":
+            return {name: ChunkedRows(_tensors(table, name)).take for name in info.modalities}
+        rasters_info, rasters = _map(self.path.with_name(f"{SCENE}.arrow"))
+        if rasters_info.output != info.output:
+            raise MamolError(mixed(self.path.parent))
+        height, width = info.scene_shape
+        readers = {}
+        for name, bands in info.modalities.items():
+            pixels = ChunkedRows([chunk.reshape(-1, bands) for chunk in _tensors(rasters, name)])
+            readers[name] = self._cut_with(WindowCutter.of_pixels(pixels, height, width, info.patch_size))
+        return readers
+
+    def _cut_with(self, cutter: WindowCutter) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda indices: cutter.cut(self.row[indices], self.col[indices])
+
+    def _fingerprint(self) -> str:
+        info = self.info
+        digest = hashlib.sha256(json.dumps([info.dataset, info.protocol, info.seed, info.split]).encode())
+        for column in (self.row, self.col, self.label):
+            digest.update(column.tobytes())
+        return digest.hexdigest()
+
+
+def _map(path: Path) -> tuple[SceneInfo, pa.Table]:
+    """The information and the memory-mapped content of a file."""
+    metadata, table = map_file(path)
+    info = SceneInfo.from_json(metadata, path)
+    check_columns(path, table, schema_of(info))
+    return info, table
+
+
+def _tensors(table: pa.Table, name: str) -> list[np.ndarray]:
+    """A tensor column as views of the mapped memory, one per record batch."""
+    return [chunk.to_numpy_ndarray() for chunk in table[name].chunks]
+
+
+def _nothing(bands: int, size: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Reads the windows of an empty table."""
+    empty = np.empty((0, bands, size, size), np.float32)
+    return lambda indices: empty.take(indices, axis=0)

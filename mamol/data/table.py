@@ -1,0 +1,53 @@
+"""A split, whatever its samples are: the contract of its readers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mamol.data.tableinfo import TableInfo
+
+InfoT = TypeVar("InfoT", bound=TableInfo, covariant=True)
+
+
+class Table(ABC, Generic[InfoT]):
+    """A split, memory-mapped. Opened by path; pickles as its path, so that workers map the same memory.
+
+    Attributes:
+        path: The file.
+        info: What it says about itself.
+        label: (N, …), one label per sample, in the shape of its task.
+        group: (N,) int64 number of each sample's item where items may have several samples, else None.
+        fingerprint: sha256 of which samples these are, whatever form they are stored in.
+    """
+
+    path: Path
+    info: InfoT
+    label: NDArray[Any]
+    group: NDArray[np.int64] | None
+    fingerprint: str
+
+    @property
+    @abstractmethod
+    def keys(self) -> Mapping[str, NDArray[Any]]:
+        """The columns that identify a sample, (N,) each."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the path only."""
+        return type(self), (self.path,)
+
+
+def mixed(root: Path) -> str:
+    """The message about files that were not written together.
+
+    Args:
+        root: Their folder.
+    """
+    return f"{root}: its tables were not written together; build them again with make_arrow.py"

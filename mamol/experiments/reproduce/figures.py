@@ -1,0 +1,127 @@
+"""Figures 4 and 5 from what ``evaluate`` and ``routing`` left in the runs' folders."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mamol.evaluation.grid import ALL as ALL_SAMPLES
+from mamol.evaluation.plots import save_figure
+from mamol.evaluation.plots_missing import COLOURS, routing_plot
+from mamol.evaluation.routing import ALL as ALL_MODALITIES
+from mamol.experiments.reproduce.differences import backbone, differences
+from mamol.experiments.reproduce.plan import Cell, Plan, Source
+from mamol.experiments.reproduce.report import heading, write_csv
+
+LINES = ("-", "--", ":")
+MARKERS = "osD^v"
+
+
+def draw_figure(plan: Plan) -> None:
+    """Writes a ``.png`` and a ``.csv`` for each scene and training rate (and method, Fig. 5); nothing for a table.
+
+    Args:
+        plan: What was run; runs that are not finished are left out.
+    """
+    if plan.name not in ("figure4", "figure5"):
+        return
+    draw = _figure4 if plan.name == "figure4" else _figure5
+    parts: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in plan.cells:
+        if cell.job.state == "finished":
+            name: tuple[str, ...] = (
+                cell.source.dataset,
+                cell.source.info.protocol,
+                f"{100 * cell.row.labels['rate']:g}",
+            )
+            parts.setdefault(name if plan.name == "figure4" else (*name, cell.method), []).append(cell)
+    for name, cells in parts.items():
+        source = cells[0].source
+        frame, figure = draw(cells, title_of(plan, source))
+        path = plan.folder / f"{plan.name}_{'_'.join(name)}"
+        write_csv(path.with_name(f"{path.name}.csv"), frame.assign(stand_in=differences(plan, source)))
+        save_figure(figure, path.with_name(f"{path.name}.png"))
+
+
+def title_of(plan: Plan, source: Source) -> str:
+    """Title of a figure on one scene; the reasons for being a stand-in are in the ``.csv`` beside it.
+
+    Args:
+        plan: What was run.
+        source: The tables of the scene.
+    """
+    note = f", {source.info.note}" if source.info.note else ""
+    return (
+        f"{heading(plan)}\n{source.dataset}, protocol {source.info.protocol}, {backbone(plan.settings.network)}{note}"
+    )
+
+
+def _figure4(cells: list[Cell], title: str) -> tuple[pd.DataFrame, Figure]:
+    grids = [
+        pd.read_csv(cell.job.folder / "evaluation" / "grid.csv")
+        .query(f"present == '{ALL_SAMPLES}'")
+        .assign(method=cell.method, trained=cell.row.labels["trained"], seed=cell.seed)
+        for cell in cells
+    ]
+    keys = ["method", "trained", "type", "ratio"]
+    numbers = pd.concat(grids).groupby(keys, sort=False)["OA"].agg(["mean", "std", "count"]).reset_index()
+    numbers = numbers.rename(columns={"type": "tested", "mean": "OA", "std": "OA_std", "count": "runs"})
+    return numbers, transfer_plot(numbers, ["both", *cells[0].source.modalities], title)
+
+
+def transfer_plot(numbers: pd.DataFrame, tested: Sequence[str], title: str) -> Figure:
+    """Draws OA against the test's missing rate, a panel per kind of missing in the test.
+
+    Args:
+        numbers: Columns ``method``, ``trained`` and ``tested`` (missing types), ``ratio`` (0-1), ``OA`` and ``OA_std``
+            (percent).
+        tested: The panels. A panel shows the networks trained on its own kind and those trained on ``both``.
+        title: Of the figure.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(4.2 * len(tested), 4.6), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    panels = figure.subplots(1, len(tested), sharey=True, squeeze=False)[0]
+    methods = list(numbers["method"].unique())
+    for letter, (axes, kind) in enumerate(zip(panels, tested, strict=True)):
+        chosen = numbers[(numbers["tested"] == kind) & numbers["trained"].isin(["both", kind])]
+        for (method, trained), line in chosen.groupby(["method", "trained"], sort=False):
+            number = methods.index(method)
+            axes.errorbar(
+                100 * line["ratio"],
+                line["OA"],
+                yerr=line["OA_std"].fillna(0),
+                label=f"{method}, trained on missing {trained}",
+                color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number % len(MARKERS)],
+                linestyle=LINES[0 if trained == "both" else 1],
+                markersize=4,
+                capsize=2,
+            )
+        axes.set(title=f"({'abcdefg'[letter]}) tested on missing {kind}", xlabel="test missing rate η (%)")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="x-small")
+    panels[0].set_ylabel("OA (%)")
+    return figure
+
+
+def _figure5(cells: list[Cell], title: str) -> tuple[pd.DataFrame, Figure]:
+    used = pd.concat([pd.read_csv(_usage_file(cell)) for cell in cells])
+    keys = ["layer", "pattern", "modality", "expert"]
+    shares = used.groupby(keys, sort=False)[["gate_share", "top1_share"]].mean().reset_index()
+    number = cells[0].job.follow_options["routing_class"]
+    name = cells[0].source.info.classes[number - 1]
+    what = f"{cells[0].method}, class {number}: {name}, mean of {len(cells)} run(s)"
+    figure = routing_plot(shares[shares["modality"] == ALL_MODALITIES], f"{title}\n{what}")
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 1.2)  # its title has three lines
+    return shares, figure
+
+
+def _usage_file(cell: Cell) -> Path:
+    number = cell.job.follow_options["routing_class"]
+    (folder,) = (cell.job.folder / "routing").glob(f"class_{number}_*")
+    return folder / "usage.csv"

@@ -1,0 +1,109 @@
+"""Which experts a token uses: MaMOL's router (Eq. 15), its gates, and the load-balancing loss."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mamol.core.method import Pass
+
+PATTERN_WIDTH = 8  # of ψ(m); the release's value, the paper gives none
+
+
+@dataclass
+class Routed(Pass):
+    """A pass in which a router sees the missing pattern.
+
+    Attributes:
+        pattern: (N, 8), ψ(m) of each stream; None where routers see features alone.
+    """
+
+    pattern: Tensor | None = None
+
+    def known_pattern(self) -> Tensor:
+        """``pattern``, of a method whose routers always see it.
+
+        Raises:
+            RuntimeError: ``begin`` did not set it.
+        """
+        if self.pattern is None:
+            raise RuntimeError("the pattern of this pass is not set: begin() belongs in front of it")
+        return self.pattern
+
+
+class Router(nn.Module):
+    """``W φ([z; ψ(m)])`` of Eq. 15, with φ = Linear(d + 8, d/2) and GELU."""
+
+    def __init__(self, width: int, experts: int, sees: str = "both") -> None:
+        """Makes the router.
+
+        Args:
+            width: Token width d.
+            experts: K_d.
+            sees: ``both``, ``features`` (z alone) or ``pattern`` (ψ(m) alone).
+        """
+        super().__init__()
+        self.sees = sees
+        inputs = {"both": width + PATTERN_WIDTH, "features": width, "pattern": PATTERN_WIDTH}[sees]
+        self.hidden = nn.Linear(inputs, width // 2)
+        self.out = nn.Linear(width // 2, experts)
+
+    def forward(self, z: Tensor, pattern: Tensor | None) -> Tensor:
+        """The logits of the experts.
+
+        Args:
+            z: (N, T, width) tokens.
+            pattern: (N, 8), ψ(m) of each stream; None where the router sees features alone.
+
+        Returns:
+            (N, T, K_d).
+        """
+        width = z.shape[-1]
+        weight = self.hidden.weight
+        if self.sees == "features" or pattern is None:
+            hidden = self.hidden(z)
+        elif self.sees == "pattern":
+            hidden = self.hidden(pattern)[:, None].expand(-1, z.shape[1], -1)
+        else:
+            # ψ(m) is the same for all tokens of a stream: its part of the product is made once per stream.
+            shift = functional.linear(pattern, weight[:, width:], self.hidden.bias)
+            hidden = functional.linear(z, weight[:, :width]) + shift[:, None]
+        logits: Tensor = self.out(functional.gelu(hidden))
+        return logits
+
+
+def top_k_gates(logits: Tensor, top_k: int, renormalise: bool = False) -> tuple[Tensor, Tensor]:
+    """Eq. 15: softmax, of which the ``top_k`` largest are kept.
+
+    Args:
+        logits: (N, T, K).
+        top_k: How many gates stay.
+        renormalise: Whether the kept gates are divided by their sum; the paper and the release do not.
+
+    Returns:
+        The gates (N, T, K), zero where not kept, and all probabilities (N, T, K), both float32.
+    """
+    probabilities = logits.float().softmax(-1)
+    kept, index = probabilities.topk(top_k, dim=-1)
+    if renormalise:
+        kept = kept / kept.sum(-1, keepdim=True)
+    return torch.zeros_like(probabilities).scatter(-1, index, kept), probabilities
+
+
+def balance_loss(gates: Tensor, probabilities: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Load balancing, ``K Σ_k mean(p_k) · share(k)``; 1 when the experts are used evenly (Fedus et al. 2022).
+
+    Args:
+        gates: (N, T, K), zero where an expert is not used.
+        probabilities: (N, T, K).
+        mask: (N, T) bool, False at padding, which does not count; None counts all tokens.
+
+    Returns:
+        A scalar.
+    """
+    if mask is not None:
+        gates, probabilities = gates[mask][None], probabilities[mask][None]
+    used = (gates > 0).float()
+    share = used.mean((0, 1)) / used.sum(-1).mean()
+    return gates.shape[-1] * (probabilities.mean((0, 1)) * share).sum()

@@ -1,0 +1,63 @@
+"""Low-rank experts, stacked: one product down, gates in the rank space, one product up."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class StackedLoRA(nn.Module):
+    """E experts ``B_e A_e`` of rank r (Eq. 13) as two matrices.
+
+    Computing all experts of all tokens in one product and gating the r-wide results is exact, and cheaper than
+    picking tokens per expert: the whole stack is only ``E·r`` wide.
+
+    Attributes:
+        down: (E·r, width), the A_e below one another; normal with standard deviation ``1/sqrt(width)``.
+        up: (out_width, E·r), the B_e side by side; zero, so that the method starts as the frozen tower.
+    """
+
+    def __init__(self, experts: int, width: int, rank: int, out_width: int | None = None) -> None:
+        """Makes the stack.
+
+        Args:
+            experts: E, how many experts.
+            width: Token width d.
+            rank: r.
+            out_width: Width after the product, if it is not d.
+        """
+        super().__init__()
+        self.rank = rank
+        self.down = nn.Parameter(torch.empty(experts * rank, width))
+        self.up = nn.Parameter(torch.zeros(out_width or width, experts * rank))
+        nn.init.normal_(self.down, std=width**-0.5)
+
+    if TYPE_CHECKING:  # nn.Module's own is untyped
+
+        def __call__(self, z: Tensor, gates: Tensor) -> Tensor:
+            """As ``forward``."""
+
+    def forward(self, z: Tensor, gates: Tensor) -> Tensor:
+        """``Σ_e gates_e B_e A_e z``.
+
+        Args:
+            z: (N, T, width) tokens.
+            gates: (N, T, E) or (N, 1, E) weight of each expert.
+
+        Returns:
+            (N, T, width).
+        """
+        return self.expand(functional.linear(z, self.down), gates)
+
+    def expand(self, low: Tensor, gates: Tensor) -> Tensor:
+        """The second half: gates the rank space and goes back to the token width.
+
+        Args:
+            low: (N, T, E·r), ``A_e z`` of all experts.
+            gates: (N, T, E) or (N, 1, E).
+
+        Returns:
+            (N, T, width).
+        """
+        return functional.linear(low * gates.to(low.dtype).repeat_interleave(self.rank, dim=-1), self.up)

@@ -1,1 +1,0 @@
-"""The frozen CLIP towers, the embeddings in front of them and the network around them."""

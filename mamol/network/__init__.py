@@ -1,0 +1,8 @@
+"""Streams in, logits out: embeddings, frozen towers, method and head put together.
+
+Importing it registers everything that the program brings itself.
+"""
+
+from mamol import backbones, embeddings, heads, methods, tasks
+
+__all__ = ["backbones", "embeddings", "heads", "methods", "tasks"]

@@ -1,0 +1,275 @@
+"""Embeddings, frozen towers, method and head: inputs in, class logits out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from mamol.core.backbone import Backbone
+from mamol.core.embedding import EMBEDDINGS, Embedding
+from mamol.core.errors import MamolError
+from mamol.core.head import ALL, HEADS, Head, HeadSizes
+from mamol.core.method import METHODS, Batch, Method, Towers
+from mamol.core.streams import VISUAL, Streams, Trace
+from mamol.methods.per_tower import build
+from mamol.network.encoder import encode
+from mamol.network.fusion import FUSIONS
+from mamol.network.spec import NetworkSpec
+
+
+class Network(nn.Module):
+    """MaMOL's network for M modalities.
+
+    Every present stream (one modality of one sample) goes through its embedding and a frozen tower, alone or in one
+    sequence with the other streams of its sample, as the fusion says. Absent streams are never embedded. Windows and
+    images share the visual tower; texts have the text tower.
+
+    Attributes:
+        spec: What it was built from.
+        towers: The frozen towers by name.
+        embedding: Of each modality.
+        method: What is added to the towers.
+        head: From features to logits.
+    """
+
+    def __init__(self, spec: NetworkSpec, towers: Mapping[str, Backbone], seed: int = 0) -> None:
+        """Builds the trainable parts around the frozen towers.
+
+        Args:
+            spec: Sizes, method and head.
+            towers: Name to frozen tower; the visual one, whose grid is that of ``spec``, and others that it needs.
+            seed: Of the initial weights.
+
+        Raises:
+            MamolError: The method's settings do not fit a tower, the towers do not fit the fusion, or the head cannot
+                read a modality.
+        """
+        super().__init__()
+        self.spec = spec
+        self.fusion = FUSIONS[spec.fusion]
+        self.members = spec.members
+        self.towers = nn.ModuleDict(towers)
+        used = {name: towers[name] for name in self.members}
+        type_start = self._type_start(towers[VISUAL])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.embedding = nn.ModuleList(
+                EMBEDDINGS[m.kind](m, towers[EMBEDDINGS[m.kind].tower], type_start) for m in spec.modalities
+            )
+            self.method: Method[Any] = build(
+                METHODS.find(spec.method), Towers(used, self.members, len(spec.modalities)), spec.method_options
+            )
+            self.embedding.requires_grad_(self.method.trains_embedding)
+            head = HEADS.find(spec.head)
+            self.head: Head = head(HeadSizes(self._widths(head), len(spec.classes), spec.grid))
+
+    def _widths(self, head: type[Head]) -> dict[str, int]:
+        """Width of each feature that the head gets."""
+        texts = [m.name for m in self.spec.modalities if EMBEDDINGS[m.kind].tower != VISUAL]
+        if head.reads == ALL and texts:
+            raise MamolError(
+                f"head={self.spec.head} reads all tokens, and {', '.join(texts)} is read by its end; use head=class"
+            )
+        return {
+            part: self._tower(tower).output_dim
+            for tower, members in self.members.items()
+            for part in self.fusion.parts([self.spec.names[i] for i in members], head.reads)
+        }
+
+    def _tower(self, name: str) -> Backbone:
+        return cast(Backbone, self.towers[name])
+
+    def _embedding(self, number: int) -> Embedding:
+        return cast(Embedding, self.embedding[number])
+
+    @property
+    def tower(self) -> Backbone:
+        """The visual tower."""
+        return self._tower(VISUAL)
+
+    @property
+    def origin(self) -> str:
+        """Where the frozen weights come from, in words."""
+        return "; ".join(dict.fromkeys(self._tower(name).origin.source for name in self.towers))
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether frozen weights were never trained, so that results mean nothing as CLIP results."""
+        return any(self._tower(name).origin.random for name in self.towers)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the frozen weights; of two towers, the fingerprints joined by +."""
+        return "+".join(self._tower(name).fingerprint for name in self.towers)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images that it takes, in pixels."""
+        return self.spec.grid * self.tower.patch
+
+    def normalise(self, mean: Mapping[str, Sequence[float]], std: Mapping[str, Sequence[float]]) -> None:
+        """Sets the statistics of the training pixels.
+
+        Args:
+            mean: Modality to one number per band.
+            std: Modality to one number per band.
+        """
+        for number, name in enumerate(self.spec.names):
+            self._embedding(number).set_normalisation(mean[name], std[name])
+
+    def features(
+        self,
+        batch: Batch,
+        trace: Trace | None = None,
+        *,
+        streams: Mapping[str, Streams] | None = None,
+        shortcut: bool = True,
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What the head sees.
+
+        Args:
+            batch: Modality to (B, C, P, P) windows, (B, 3, S, S) images or (B, T) token numbers, and ``available``
+                (B, M) bool.
+            trace: Where the routing is recorded, if anybody asks for it.
+            streams: Tower to what a method is told of the batch; made here unless somebody wants to tell otherwise.
+            shortcut: As of ``encode``.
+
+        Returns:
+            Modality to (B, output_dim), zero where it is absent, tower by tower; one entry for all with
+            ``fusion=single_stream``; (B, T, output_dim) for a head that reads all tokens. And the sum of the method's
+            auxiliary losses, if it has any.
+        """
+        streams = self.streams(batch) if streams is None else streams
+        found: dict[str, Tensor] = {}
+        losses = []
+        for name, members in self.members.items():
+            available = batch["available"][:, members]
+            tokens = torch.cat([self._tokens(batch, i, streams[name]) for i in members])
+            features, loss = encode(
+                self._tower(name),
+                self.fusion.sequences(tokens, available),
+                self.method,
+                streams[name],
+                trace,
+                reads=self.head.reads,
+                shortcut=shortcut,
+            )
+            losses += [] if loss is None else [loss]
+            parts = self.fusion.parts([self.spec.names[i] for i in members], self.head.reads)
+            by_part = self.fusion.features(features, available, self.head.reads).unbind(1)
+            found |= dict(zip(parts, by_part, strict=True))
+        return found, torch.stack(losses).sum() if losses else None
+
+    def _tokens(self, batch: Batch, number: int, streams: Streams) -> Tensor:
+        """The embedded present streams of a modality, (n, T, width)."""
+        embedding = self._embedding(number)
+        present = batch[self.spec.names[number]][batch["available"][:, number]]
+        if streams.end is not None and streams.token_mask is not None:
+            present = present[:, : streams.token_mask.shape[1]]
+        tokens: Tensor = embedding(present, self._tower(embedding.tower))
+        return tokens
+
+    def streams(self, batch: Batch) -> dict[str, Streams]:
+        """What the methods know of a batch, tower by tower.
+
+        Args:
+            batch: As of ``features``.
+        """
+        available = batch["available"]
+        found = {}
+        for name, members in self.members.items():
+            streams = self.fusion.streams(available, members, self.spec.grid**2, name)
+            present = (batch[self.spec.names[i]][available[:, i]] for i in members)
+            ends = [self._embedding(i).ends(x) for i, x in zip(members, present, strict=True)]
+            found[name] = _with_ends(streams, [end for end in ends if end is not None])
+        return found
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """From inputs to logits.
+
+        Args:
+            batch: As of ``features``.
+
+        Returns:
+            (B, K), and the sum of the method's auxiliary losses, if it has any.
+        """
+        features, loss = self.features(batch)
+        logits: Tensor = self.head(features, batch["available"])
+        return logits, loss
+
+    def trainable_parts(self) -> dict[str, nn.Module]:
+        """Everything but the frozen towers, by name."""
+        return {"embedding": self.embedding, "method": self.method, "head": self.head}
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Weights and normalisation of the trainable parts, by full name."""
+        return {
+            f"{part}.{name}": value
+            for part, module in self.trainable_parts().items()
+            for name, value in module.state_dict().items()
+        }
+
+    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Loads what ``trainable_state`` gave.
+
+        Args:
+            state: Full name to weights.
+
+        Raises:
+            MamolError: Names are missing or unexpected, a shape differs, or a weight is NaN or infinite.
+        """
+        own = self.trainable_state()
+        missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+        if missing or unexpected or shapes:
+            raise MamolError(
+                f"the checkpoint does not fit the network: missing {_some(missing)}, unexpected {_some(unexpected)}, "
+                f"other shape {_some(sorted(shapes))}; use the options it was trained with"
+            )
+        broken = [name for name in own if not torch.isfinite(state[name]).all()]
+        if broken:
+            raise MamolError(
+                f"the checkpoint holds NaN or infinite weights in {_some(broken)}; take an earlier one, or train again "
+                "with a smaller learning_rate or precision=32"
+            )
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(state[name])
+
+    def _type_start(self, tower: Backbone) -> Tensor | None:
+        """Where the type embedding of every modality begins: ViLT's of images, or zero, with which CLIP stays as it is.
+
+        Raises:
+            MamolError: Weights that were trained with type embeddings, and a fusion without; or images and texts in one
+                sequence.
+        """
+        spec = self.spec
+        if not self.fusion.typed:
+            if tower.modality_type is not None:
+                raise MamolError(
+                    f"fusion={spec.fusion} does not go with {tower.origin}, trained on all modalities in one sequence; "
+                    "add fusion=single_stream, or give clip_weights those of a CLIP"
+                )
+            return None
+        if not spec.takes_windows:
+            others = [m.name for m in spec.modalities if not EMBEDDINGS[m.kind].trained]
+            raise MamolError(
+                f"fusion={spec.fusion} is for windows: {' and '.join(others)} go through CLIP's own towers; use "
+                "fusion=late"
+            )
+        return torch.zeros(tower.width) if tower.modality_type is None else tower.modality_type
+
+
+def _with_ends(streams: Streams, ends: Sequence[Tensor]) -> Streams:
+    """The streams of a tower whose inputs end somewhere; tokens behind the longest would be computed for nothing."""
+    if not ends:
+        return streams
+    end = torch.cat(list(ends))
+    longest = int(end.max()) + 1 if len(end) else 1
+    mask = torch.arange(longest, device=end.device) <= end[:, None]
+    return Streams(streams.available, streams.sample, streams.modality, mask, end, streams.tower)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "nothing"

@@ -1,0 +1,55 @@
+"""One class per sample: overall accuracy, mean recall, kappa."""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mamol.core.task import TASKS, Labels, Probabilities, Scores, Task
+from mamol.tasks.metrics import confusion, recall
+from mamol.tasks.metrics import scores as scores_of
+
+
+@TASKS.register("classes")
+class SingleLabel(Task):
+    """One class per sample: OA (share of correct samples, also called accuracy), AA (mean recall), kappa."""
+
+    scores: tuple[str, ...] = ("OA", "AA", "kappa")
+
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Cross-entropy."""
+        return functional.cross_entropy(logits, label)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """They sum to one."""
+        return logits.float().softmax(1)
+
+    def predictions(self, probabilities: Probabilities) -> Labels:
+        """The most probable class, (n,)."""
+        best: Labels = probabilities.argmax(1)
+        return best
+
+    def with_class(self, label: Labels, number: int) -> NDArray[np.bool_]:
+        """Where it is the label."""
+        there: NDArray[np.bool_] = label == number
+        return there
+
+    def per_class(self, probabilities: Probabilities, label: Labels) -> list[float | None]:
+        """Recall; None where a class does not occur."""
+        return recall(self.confusion(probabilities, label))
+
+    def scored(self, probabilities: Probabilities, label: Labels) -> Scores:
+        """From the confusion matrix."""
+        return scores_of(self.confusion(probabilities, label))
+
+    def confusion(self, probabilities: Probabilities, label: Labels) -> NDArray[np.int64]:
+        """The confusion matrix.
+
+        Args:
+            probabilities: (n, K).
+            label: (n,).
+
+        Returns:
+            (K, K) counts, rows are the truth.
+        """
+        return confusion(self.predictions(probabilities), label, probabilities.shape[1])

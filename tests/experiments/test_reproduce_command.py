@@ -1,0 +1,142 @@
+"""``python run.py reproduce``: skips, continues, keeps going, and gives the same table after SIGKILL."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from mamol.experiments.reproduce.estimate import estimate
+from mamol.launch.job import ROOT
+from tests.experiments.conftest import InProcess, reproduce
+from tests.lines import QUICK
+
+TWO = ("table5", "methods=mamol,baseline", "rates=0.7")
+
+
+def test_finished_runs_are_skipped_and_other_ones_done(tables: Path, tmp_path: Path, in_process: InProcess) -> None:
+    first = reproduce(tables, tmp_path, *TWO)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines()[-1] == str(tmp_path / "table5")
+    assert len(in_process.done) == 2
+    again = reproduce(tables, tmp_path, *TWO, "exp_name=renamed")
+    assert len(in_process.done) == 2
+    assert again.stdout == first.stdout
+    reproduce(tables, tmp_path, *TWO, "seeds=2", "methods=mamol")
+    assert in_process.done[2:] == ["mamol on synthetic, disjoint, 0.7, seed 1"]
+    content = pd.read_csv(tmp_path / "table5" / "table5.csv")
+    assert content[["method", "runs"]].to_numpy().tolist() == [["mamol", 2]]
+    assert content["stand_in"].str.contains("short training: max_epoch=1; limit_batches=2 per epoch").all()
+
+
+def test_a_failed_run_does_not_stop_the_others(
+    tables: Path, tmp_path: Path, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def error(self: InProcess, job: object, command: str, options: dict) -> str:
+        return "no luck" if job.config["method"] == "mamol" else done(self, job, command, options)  # type: ignore[attr-defined]
+
+    done = InProcess._error
+    monkeypatch.setattr(InProcess, "_error", error)
+    result = reproduce(tables, tmp_path, *TWO)
+    assert result.returncode == 1
+    assert "error: 1 of 2 runs failed, the first: mamol on synthetic, disjoint, 0.7, seed 0: no luck" in result.stderr
+    assert "## Failed runs" in (tmp_path / "table5" / "table5.md").read_text()
+    assert pd.read_csv(tmp_path / "table5" / "table5.csv").set_index("method")["runs"].to_dict() == {
+        "mamol": 0,
+        "baseline": 1,
+    }
+    monkeypatch.setattr(InProcess, "_error", done)
+    assert reproduce(tables, tmp_path, *TWO).returncode == 0
+    assert in_process.done[2:] == ["mamol on synthetic, disjoint, 0.7, seed 0"]
+
+
+def test_dry_run_lists_and_estimates_and_writes_nothing(tables: Path, tmp_path: Path) -> None:
+    result = reproduce(tables, tmp_path / "out", "table1", "dry_run=True", "methods=mamol")
+    assert result.returncode == 0, result.stderr
+    assert "stand-in: backbone tiny" in result.stdout
+    assert result.stdout.count("mamol on synthetic, disjoint") == 10, "nine runs, and the timed one"
+    assert "9 of 9 runs are left" in result.stdout
+    assert " took " in result.stdout
+    assert not (tmp_path / "out").exists()
+    assert estimate([], 1) == "nothing is left to do"
+
+
+def test_protocols_side_by_side(tables: Path, tmp_path: Path, in_process: InProcess) -> None:
+    result = reproduce(tables, tmp_path, "table5", "rates=0.7", "methods=mamol", "protocols=paper,disjoint,blocks")
+    assert result.returncode == 0, result.stderr
+    content = pd.read_csv(tmp_path / "table5" / "protocols.csv").set_index("protocol")
+    assert content["stand_in"].notna().all()
+    assert content.loc["blocks", "worth"] == 0
+    assert content.loc["blocks", "test windows touching training %"] == 0
+    assert content.loc["paper", "test windows touching training %"] > 0
+    assert "# Protocols side by side (stand-in)" in result.stdout
+    assert (tmp_path / "table5" / "protocols.png").stat().st_size > 5000
+
+
+def test_figures_train_once_and_test_many(tables: Path, tmp_path: Path, in_process: InProcess) -> None:
+    assert reproduce(tables, tmp_path, "figure4", "methods=mamol").returncode == 0
+    assert len(in_process.done) == 3
+    content = pd.read_csv(tmp_path / "figure4" / "figure4_synthetic_disjoint_70.csv")
+    assert len(content) == 3 * 3 * 9, "trained × tested × rates"
+    assert set(content["trained"]) == set(content["tested"]) == {"both", "hsi", "lidar"}
+    assert content["OA"].between(0, 100).all()
+    assert reproduce(tables, tmp_path, "figure5").returncode == 0
+    assert in_process.done[3:] == ["mamol on synthetic, disjoint, 0.7, seed 0"], "trained for figure4, routed now"
+    used = pd.read_csv(tmp_path / "figure5" / "figure5_synthetic_disjoint_70_mamol.csv")
+    assert set(used["pattern"]) == {"hsi+lidar", "hsi", "lidar"}
+    sums = used.groupby(["layer", "pattern", "modality"])["top1_share"].sum()
+    assert sums.to_numpy() == pytest.approx(1)
+    for name in ("figure4/figure4_synthetic_disjoint_70.png", "figure5/figure5_synthetic_disjoint_70_mamol.png"):
+        assert (tmp_path / name).stat().st_size > 5000
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Here and in every process started: sums in another order differ in the last digits."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_command_goes_on_to_the_same_table(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed really, with the run it has started, once that has written an epoch; continued in another process."""
+    options = [*TWO, "methods=mamol", "max_epoch=8", "limit_batches=3"]
+    with monkeypatch.context() as patch:
+        patch.setattr("mamol.experiments.reproduce.command.launcher_named", lambda name, **options: InProcess())
+        whole = reproduce(tables, tmp_path / "whole", *options)
+    budget = [*QUICK, "seeds=1", "datasets=synthetic", f"data_root={tables}", f"log_dir={tmp_path / 'part'}"]
+    killed = command(*budget, *options)
+    runs = tmp_path / "part" / "runs"
+    while not (list(runs.glob("*/checkpoints/last.ckpt")) and list(runs.glob("*/history.csv"))):
+        assert killed.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not list(runs.glob("*/metrics.json"))
+    assert not (tmp_path / "part" / "table5").exists()
+    again = reproduce(tables, tmp_path / "part", *options)
+    assert again.returncode == 0, again.stderr
+    for name in ("table5.md", "table5.csv", "table5.tex"):
+        one, other = (tmp_path / part / "table5" / name for part in ("whole", "part"))
+        assert one.read_text() == other.read_text()
+    assert whole.stdout.replace("whole", "part") == again.stdout
+    (history,) = runs.glob("*/history.csv")
+    assert pd.read_csv(history)["epoch"].tolist() == list(range(8))
+    assert "last.ckpt" in next(runs.glob("jobs/*.json")).read_text()
+
+
+def command(*options: str) -> subprocess.Popen[bytes]:
+    """Starts ``python run.py reproduce`` in a group of its own."""
+    line = [sys.executable, str(ROOT / "run.py"), "reproduce", "with", *options]
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
