@@ -1,6 +1,7 @@
 """``python run.py methods``: every method with its size and its measured cost; and how the cost is measured."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,10 @@ def test_the_kept_costs_are_of_all_methods_and_of_the_backbone() -> None:
     assert benchmark.BACKBONE in cost.conditions
 
 
-def test_the_benchmark_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_benchmark_writes_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.NOTSET, "mamol")  # benchmarks silence it for their process, which here has other tests
     path = tmp_path / "cost.json"
     monkeypatch.setattr(benchmark, "METHODS", {name: METHODS[name] for name in ("baseline", "lora")})
     assert benchmark.main(["--rounds", "1", "--backbone", "tiny", "--json", str(path)]) == 0
