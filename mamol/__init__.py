@@ -4,9 +4,17 @@ Names are loaded when they are used, so that ``import mamol`` costs nothing.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mamol.core.version import VERSION as __version__
+
+if TYPE_CHECKING:  # for editors, which do not run __getattr__
+    from mamol.api.experiment import Experiment
+    from mamol.api.run import Run, load, train
+    from mamol.api.tables import Tables, build_tables
+    from mamol.core.errors import MamolError
+    from mamol.core.settings import Settings
+    from mamol.evaluation.maps import Map
 
 _HOME = {
     "Experiment": "mamol.api.experiment",
@@ -14,6 +22,7 @@ _HOME = {
     "Map": "mamol.evaluation.maps",
     "Run": "mamol.api.run",
     "Settings": "mamol.api.run",  # with everything registered that options can name
+    "Tables": "mamol.api.tables",
     "build_tables": "mamol.api.tables",
     "load": "mamol.api.run",
     "train": "mamol.api.run",
@@ -26,6 +35,7 @@ __all__ = [
     "Map",
     "Run",
     "Settings",
+    "Tables",
     "__version__",
     "build_tables",
     "load",

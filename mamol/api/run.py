@@ -1,20 +1,26 @@
 """A trained run as an object: its scores, predictions on windows, maps of scenes, tests at any missing rate."""
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from mamol.api.adapter import METRICS, save_adapter
 from mamol.api.experiment import Experiment
 from mamol.core.errors import MamolError
+from mamol.core.options import listed
 from mamol.core.plugins import load_plugins
 from mamol.core.settings import Settings
+from mamol.data.arrays import georeference_of, scene_of
 from mamol.data.scenes import load_scene
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.maps import Map
@@ -22,7 +28,8 @@ from mamol.evaluation.predict import check_bands, draw_map, map_title, predictor
 from mamol.evaluation.trained import open_trained
 from mamol.network.network import Network
 from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore, run_of
-from mamol.training.machine import batch_on, device_of
+from mamol.training.machine import batch_on, decide_threads, device_of, use_threads
+from mamol.training.quiet import as_a_guest
 
 
 class Run:
@@ -63,17 +70,31 @@ class Run:
         Raises:
             MamolError: The run is not finished, or the checkpoint lies in none.
         """
-        path = None if self.folder is None else self.folder / "metrics.json"
-        if path is None or not path.is_file():
+        content = self._tested()
+        if content is None:
             raise MamolError(f"{self.checkpoint} lies in no finished run, so there is no metrics.json; test it first")
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return content
+
+    def _tested(self) -> dict[str, Any] | None:
+        """``metrics.json``, if there is one."""
+        path = (self.folder or self.checkpoint.parent) / METRICS
+        return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
     @cached_property
     def network(self) -> Network:
         """The network, in evaluation mode on its device."""
         network = restore(self._info, self._state, self.settings.network.clip_weights, self.checkpoint)
         return network.to(self._device).eval()
+
+    @cached_property
+    def _threads(self) -> int:
+        return decide_threads(self.settings.machine)[0]
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        with as_a_guest():
+            use_threads(self._threads)
+            yield
 
     @property
     def _device(self) -> torch.device:
@@ -95,6 +116,7 @@ class Run:
         Raises:
             MamolError: A modality is unknown, none is given, or shapes are not those that the network takes.
         """
+        self._needs_windows("predict")
         grid, samples = self._info.network.grid, {len(array) for array in windows.values()}
         if not windows or len(samples) != 1:
             raise MamolError(f"predict: give windows of one or more of {', '.join(self.modalities)}, N of each")
@@ -103,37 +125,59 @@ class Run:
             if name not in self.modalities or array.shape[1:] != wanted:
                 known = ", ".join(f"{each} (N, {bands}, {grid}, {grid})" for each, bands in self.modalities.items())
                 raise MamolError(f"predict: {name} has shape {array.shape}; this network takes {known}")
-        probabilities = predictor(self.network, list(windows), self._device)
         arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in windows.items()}
-        parts = [
-            probabilities({name: array[start : start + self._batch] for name, array in arrays.items()})
-            for start in range(0, samples.pop(), self._batch)
-        ]
+        with self._computing():
+            probabilities = predictor(self.network, list(windows), self._device)
+            parts = [
+                probabilities({name: array[start : start + self._batch] for name, array in arrays.items()})
+                for start in range(0, samples.pop(), self._batch)
+            ]
         return np.concatenate(parts)
 
-    def map(self, scene: Path | str, present: str = "") -> Map:
+    def map(
+        self,
+        scene: Mapping[str, ArrayLike] | Path | str,
+        present: str = "",
+        *,
+        name: str = "arrays",
+        crs: str = "",
+        transform: Sequence[float] | None = None,
+    ) -> Map:
         """The class of every pixel of a scene.
 
         Args:
-            scene: Raw folder, or scene.json.
-            present: Modalities to use, ``hsi+lidar``; "" takes all.
+            scene: Modality to array (H, W, C) or (H, W) in sensor units; or a raw folder; or its scene.json.
+            present: Modalities to use, ``hsi+lidar``; "" takes all that are given.
+            name: Of arrays, for the title.
+            crs: Of arrays: coordinate reference system, ``EPSG:32632`` or WKT.
+            transform: Of arrays: the six affine numbers (a, b, c, d, e, f) from column and row to coordinates.
 
         Raises:
             MamolError: The scene cannot be read or does not fit.
         """
-        (pattern,) = present_patterns(present, self._info)
-        read = load_scene(self._info.data["dataset"], Path(scene), modalities=pattern, need_labels=False)
+        self._needs_windows("map")
+        if isinstance(scene, Mapping):
+            read = scene_of(scene, name=name, georeference=georeference_of(crs, transform))
+            (pattern,) = present_patterns(present or "+".join(read.rasters), self._info)
+            missing = [each for each in pattern if each not in read.rasters]
+            if missing:
+                raise MamolError(f"present={present}: there is no array of {', '.join(missing)}; give it")
+        else:
+            (pattern,) = present_patterns(present, self._info)
+            read = load_scene(self._info.data["dataset"], Path(scene), modalities=pattern, need_labels=False)
         check_bands(read, self._info, pattern)
         title = map_title(read.name, pattern, self._info)
-        return draw_map(self.network, read, pattern, self._device, title, batch=self._batch)
+        progress = self.settings.machine.progress_bar
+        with self._computing():
+            return draw_map(self.network, read, pattern, self._device, title, batch=self._batch, progress=progress)
 
     def evaluate(
-        self, tables: Path | str, ratios: Sequence[float] = (0.0, 0.5, 0.7, 0.9), types: Sequence[str] = ()
+        self, tables: PathLike[str] | str, ratios: Sequence[float] = (0.0, 0.5, 0.7, 0.9), types: Sequence[str] = ()
     ) -> pd.DataFrame:
         """Scores at every missing rate and type, and of each pattern in it.
 
         Args:
-            tables: Folder of make_arrow.py.
+            tables: Folder of make_arrow.py, or what ``build_tables`` gave.
             ratios: Missing rates, 0 to 1.
             types: Missing types; empty: all.
 
@@ -145,21 +189,47 @@ class Run:
         """
         given = {
             "load_path": str(self.checkpoint),
-            "data_root": str(tables),
+            "data_root": fspath(tables),
             "evaluate_ratios": list(ratios),
             "evaluate_types": list(types),
         }
         settings = Settings.of(self.settings.flat() | given)
-        trained = open_trained(settings, "evaluate")
-        masks = draw_masks(trained, settings.evaluate.evaluate_ratios, settings.evaluate.evaluate_types)
-        return score_grid(all_predictions(trained), trained, masks)
+        with self._computing():
+            trained = open_trained(settings, "evaluate")
+            masks = draw_masks(trained, settings.evaluate.evaluate_ratios, settings.evaluate.evaluate_types)
+            return score_grid(all_predictions(trained), trained, masks)
+
+    def save(self, folder: Path | str) -> Path:
+        """Writes the trained part alone, to hand on: weights, a description, the scores, a model card.
+
+        Args:
+            folder: A new one. ``mamol.load`` reads it; the frozen weights are not in it.
+
+        Returns:
+            The folder.
+
+        Raises:
+            MamolError: There is something in it, or it cannot be written.
+        """
+        save_adapter(Path(folder), self._info, self._state, self._tested())
+        return Path(folder)
+
+    def _needs_windows(self, what: str) -> None:
+        if not self._info.network.takes_windows:
+            raise MamolError(f"{what}: this network takes {' and '.join(self.modalities)}, no windows; use evaluate")
+
+    def __repr__(self) -> str:
+        """What it is, in one line."""
+        bands = ", ".join(f"{name} {size}" for name, size in self.modalities.items())
+        where = self.folder or self.checkpoint
+        return f"Run({where}: {self._info.network.method} on {bands}; {len(self.classes)} classes)"
 
 
 def load(path: Path | str, **options: Any) -> Run:  # noqa: ANN401 - of any option
     """Opens a run or a checkpoint.
 
     Args:
-        path: A run's folder (its best checkpoint), or a checkpoint.
+        path: A run's folder (its best checkpoint), a checkpoint, or the folder of a saved adapter.
         options: Of the command line, such as ``clip_weights``, ``num_gpus`` or ``plugins``.
 
     Raises:
@@ -168,11 +238,11 @@ def load(path: Path | str, **options: Any) -> Run:  # noqa: ANN401 - of any opti
     return Run(checkpoint_file(path), _settings(options))
 
 
-def train(tables: Path | str, **options: Any) -> Run:  # noqa: ANN401 - of any option
+def train(tables: PathLike[str] | str, **options: Any) -> Run:  # noqa: ANN401 - of any option
     """Trains on tables and tests the best checkpoint, as ``python run.py`` does.
 
     Args:
-        tables: Folder of make_arrow.py.
+        tables: Folder of make_arrow.py, or what ``build_tables`` gave.
         options: Every option of the command line is a keyword: ``method="mamol"``, ``max_epoch=3`` …
 
     Returns:
@@ -181,15 +251,23 @@ def train(tables: Path | str, **options: Any) -> Run:  # noqa: ANN401 - of any o
     Raises:
         MamolError: Something given does not fit; nothing is written then.
     """
-    settings = _settings({**options, "data_root": str(tables)})
-    experiment = Experiment(settings)
-    folder = experiment.folder()
-    experiment.run(folder)
-    return Run(checkpoint_file(folder), settings.changed(resume_from="", load_path="", test_only=False))
+    settings = _settings({**options, "data_root": fspath(tables)})
+    if settings.run.test_only:
+        raise MamolError("test_only=True: nothing would be trained; use mamol.load(…).evaluate(…)")
+    with as_a_guest():
+        experiment = Experiment(settings)
+        if experiment.devices > 1 and hasattr(sys, "ps1"):
+            raise MamolError(
+                f"{experiment.devices} processes cannot be started from a notebook; use num_gpus=1, or train from the "
+                "command line"
+            )
+        folder = experiment.folder()
+        experiment.run(folder)
+    return Run(checkpoint_file(folder), settings.changed(resume_from="", load_path=""))
 
 
 def _settings(options: Mapping[str, Any]) -> Settings:
     """The settings of keywords, plugins loaded."""
-    plugins = options.get("plugins", ())
-    load_plugins([plugins] if isinstance(plugins, str) and plugins else [str(file) for file in plugins])
-    return Settings.of(options)
+    plain = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in options.items()}
+    load_plugins(listed(plain.get("plugins", ())))
+    return Settings.of(plain)

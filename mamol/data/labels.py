@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -103,13 +104,13 @@ def _fitting(official: np.ndarray, labels: np.ndarray, what: str) -> np.ndarray:
     return _on_grid(official, labels, what)
 
 
-def class_names(facts: SceneFacts, labels: np.ndarray, folder: RawFolder) -> tuple[str, ...]:
+def class_names(facts: SceneFacts, labels: np.ndarray, where: Path | str) -> tuple[str, ...]:
     """Names of the classes 1 … largest label; numbered names if the known ones are not as many.
 
     Args:
         facts: The known names, and the dataset's name for messages.
         labels: (H, W) int64, 0 unlabelled, classes from 1.
-        folder: The raw files, for messages.
+        where: They come from, for messages.
 
     Raises:
         MamolError: If there is no labelled pixel at all, or none of some class.
@@ -117,7 +118,7 @@ def class_names(facts: SceneFacts, labels: np.ndarray, folder: RawFolder) -> tup
     pixels = np.bincount(labels.ravel())
     count = len(pixels) - 1
     if count < 1:
-        raise MamolError(f"{folder.root}: the label map has no labelled pixel; classes are numbered from 1")
+        raise MamolError(f"{where}: the label map has no labelled pixel; classes are numbered from 1")
     names = facts.classes
     if len(names) != count:
         names = tuple(f"class {number}" for number in range(1, count + 1))
@@ -130,7 +131,7 @@ def class_names(facts: SceneFacts, labels: np.ndarray, folder: RawFolder) -> tup
     if empty:
         listed = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
         raise MamolError(
-            f"{folder.root}: no pixel is labelled {listed}, although labels go up to {count}; "
+            f"{where}: no pixel is labelled {listed}, although labels go up to {count}; "
             "number the classes 1 to K without gaps"
         )
     return names

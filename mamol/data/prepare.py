@@ -30,7 +30,7 @@ class Options:
 
     Attributes:
         dataset: Name in the registry; ``scene`` for a custom scene.
-        root: Folder of the raw files.
+        root: Folder of the raw files; of arrays, their name.
         out: Folder of the tables.
         scene_file: scene.json of a custom scene.
         modalities: Which to take, in this order; None: the dataset's default.
@@ -62,11 +62,12 @@ class Options:
         return {"train": self.train_per_class, "val": self.val_per_class, "test": self.test_per_class}
 
 
-def prepare(options: Options) -> str:
+def prepare(options: Options, scene: Scene | None = None) -> str:
     """Builds the tables of a scene.
 
     Args:
         options: What to build. Everything is checked before anything is written.
+        scene: It, with labels, if it is in memory already; None reads ``options.root``.
 
     Returns:
         A report for the user: counts, shortfalls, overlap, sizes, files and the next command.
@@ -75,7 +76,8 @@ def prepare(options: Options) -> str:
         MamolError: If an option or a raw file is wrong, or the tables cannot be drawn or written.
     """
     _check(options)
-    scene = load_scene(options.dataset, options.root, modalities=options.modalities, scene_file=options.scene_file)
+    if scene is None:
+        scene = load_scene(options.dataset, options.root, modalities=options.modalities, scene_file=options.scene_file)
     patch_size = _patch_size(options, scene)
     assert scene.maps is not None  # load_scene refuses a scene without labels
     split = splits.draw(options.protocol, scene.maps, options.per_class, seed=options.seed, patch_size=patch_size)

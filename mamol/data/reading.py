@@ -161,12 +161,12 @@ def _read_tif(path: Path) -> Found:
     return Found(np.moveaxis(bands, 0, -1), path, georeference)
 
 
-def as_labels(array: np.ndarray, path: Path) -> np.ndarray:
+def as_labels(array: np.ndarray, path: Path | str) -> np.ndarray:
     """A label map: classes from 1; whatever is 0 or negative becomes 0, unlabelled.
 
     Args:
         array: (H, W) or (H, W, 1), of any type as long as the values are whole numbers.
-        path: Its file, for messages.
+        path: Its file, or what else to call it, for messages.
 
     Returns:
         (H, W) int64.
@@ -187,13 +187,13 @@ def as_labels(array: np.ndarray, path: Path) -> np.ndarray:
     return np.maximum(array.astype(np.int64), 0)
 
 
-def as_raster(array: np.ndarray, shape: tuple[int, ...] | None, path: Path) -> np.ndarray:
+def as_raster(array: np.ndarray, shape: tuple[int, ...] | None, path: Path | str) -> np.ndarray:
     """A raster as (H, W, C), whatever the order of axes in the file.
 
     Args:
         array: (H, W) or (H, W, C), or with height and width swapped, or bands first.
         shape: (H, W) of the label map, by which the order is recognised; None: the order is taken as it is.
-        path: Its file, for messages.
+        path: Its file, or what else to call it, for messages.
 
     Returns:
         (H, W, C), C-contiguous, of the file's own type.
@@ -218,12 +218,12 @@ def as_raster(array: np.ndarray, shape: tuple[int, ...] | None, path: Path) -> n
     return raster
 
 
-def check_finite(array: np.ndarray, path: Path) -> None:
+def check_finite(array: np.ndarray, path: Path | str) -> None:
     """Refuses values that float32 cannot hold as finite numbers.
 
     Args:
         array: (N, …, C), bands last; read in slices along the first axis, so that memory stays small.
-        path: Its file, for the message.
+        path: Its file, or what else to call it, for the message.
 
     Raises:
         MamolError: If a band has NaN, infinity or a value beyond float32.

@@ -124,7 +124,7 @@ def load_scene(
     scene = Scene(
         name=facts.name,
         rasters=rasters,
-        classes=class_names(facts, maps.every, folder) if maps and need_labels else facts.classes,
+        classes=class_names(facts, maps.every, folder.root) if maps and need_labels else facts.classes,
         maps=maps,
         georeference=folder.georeference(next(iter(rasters.values())).shape[:2]),
         sources=folder.sources,

@@ -1,5 +1,6 @@
 """The class of every pixel of a scene, and the files that hold it."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import rasterio
 from matplotlib.figure import Figure
 from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 from rich.console import Console
 from rich.progress import track
@@ -107,7 +109,8 @@ class Map:
         """Writes the map, atomically, in the format that the file's ending says.
 
         ``.mat`` holds ``classified``, ``confidence`` and ``classes`` (a cell array); ``.npy`` holds the codes; ``.tif``
-        holds them with a colour table, the names as tags ``CLASS_1`` … and 0 for "no data"; ``.png`` is the picture.
+        holds them with a colour table, the names as tags ``CLASS_1`` …, 0 for "no data" and the place if it is known;
+        ``.png`` is the picture.
 
         Args:
             path: The file; its folder is created.
@@ -116,7 +119,7 @@ class Map:
             The file.
 
         Raises:
-            MamolError: The ending is none of these, or a GeoTIFF is asked for and nobody knows where the scene lies.
+            MamolError: The ending is none of these.
         """
         path = Path(path)
         writers = {".png": self._save_png, ".mat": self._save_mat, ".npy": self._save_npy, ".tif": self._save_tif}
@@ -155,10 +158,7 @@ class Map:
             np.save(file, self.classes)
 
     def _save_tif(self, path: Path) -> None:
-        if self.georeference is None:
-            raise MamolError(
-                f"map {path}: no file of the scene says where it lies, so there is no GeoTIFF; use .png, .mat or .npy"
-            )
+        place = self.georeference
         height, width = self.classes.shape
         profile = {
             "driver": "GTiff",
@@ -168,11 +168,13 @@ class Map:
             "dtype": self.classes.dtype,
             "nodata": 0,
             "compress": "deflate",
-            "crs": CRS.from_wkt(self.georeference.crs) if self.georeference.crs else None,
-            "transform": Affine(*self.georeference.transform),
+            "crs": CRS.from_wkt(place.crs) if place and place.crs else None,
+            "transform": Affine(*place.transform) if place else None,
         }
         colours = {code: (*map(int, colour), 255) for code, colour in enumerate(class_colours(len(self.names)), 1)}
-        with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as file:
-            file.write(self.classes, 1)
-            file.write_colormap(1, colours)
-            file.update_tags(**{f"CLASS_{code}": text for code, text in enumerate(self.names, 1)})
+        with warnings.catch_warnings(), replacing(path) as temporary:
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(temporary, "w", **profile) as file:
+                file.write(self.classes, 1)
+                file.write_colormap(1, colours)
+                file.update_tags(**{f"CLASS_{code}": text for code, text in enumerate(self.names, 1)})

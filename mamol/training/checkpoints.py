@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 NAMED_BY_OLD_LIGHTNING = "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"
 KEY = "mamol"  # of the JSON in the safetensors header, and in Lightning's dictionary
+ADAPTER = "adapter.safetensors"  # the one checkpoint of a folder that is handed on without its run
 SETTINGS = "mamol_settings"  # of the options in Lightning's dictionary, as JSON
 
 
@@ -162,17 +163,20 @@ def checkpoint_file(path: Path | str) -> Path:
     """The file that ``load_path`` means.
 
     Args:
-        path: A checkpoint, or a run's folder, of which it is the best one.
+        path: A checkpoint, or a run's folder, of which it is the best one, or the folder of an adapter.
 
     Raises:
-        MamolError: There is no such file, or the folder has no best checkpoint.
+        MamolError: There is no such file, or the folder has no best checkpoint and no adapter.
     """
     path = Path(path)
     if path.is_dir():
-        best = sorted((path / "checkpoints").glob("best*.safetensors"))
-        if not best:
-            raise MamolError(f"load_path={path}: no checkpoints/best*.safetensors in it; give a run's folder or a file")
-        return best[-1]
+        found = [*path.glob(ADAPTER), *sorted((path / "checkpoints").glob("best*.safetensors"))]
+        if not found:
+            raise MamolError(
+                f"load_path={path}: no checkpoints/best*.safetensors in it, and no {ADAPTER}; "
+                "give a run's folder or a file"
+            )
+        return found[-1]
     if not path.is_file():
         raise MamolError(f"load_path={path}: there is no such file; give a run's folder or a file of its checkpoints")
     return path

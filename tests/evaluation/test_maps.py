@@ -9,6 +9,7 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning
 from scipy.io import loadmat
 
 from mamol.core.errors import MamolError
@@ -141,6 +142,17 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, classified: np.ndarray, 
     drawn = Map.of(classified, confidence, CLASSES, "synthetic")
     with pytest.raises(MamolError, match=r"a file of this ending cannot be written; use one of \.png, \.mat, \.npy"):
         drawn.save(tmp_path / "map.gif")
-    with pytest.raises(MamolError, match=r"no file of the scene says where it lies, so there is no GeoTIFF"):
-        drawn.save(tmp_path / "map.tif")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_tiff_of_a_scene_without_a_place_has_none(
+    tmp_path: Path, classified: np.ndarray, confidence: np.ndarray
+) -> None:
+    drawn = Map.of(classified, confidence, CLASSES, "synthetic")
+    path = drawn.save(tmp_path / "map.tif")
+    with pytest.warns(NotGeoreferencedWarning):
+        file = rasterio.open(path)
+    with file:
+        np.testing.assert_array_equal(file.read(1), drawn.classes)
+        assert (file.crs, file.transform.is_identity) == (None, True)

@@ -1,0 +1,119 @@
+"""An adapter to hand on: the trained part without its run, a description, and a page for people."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mamol.core.errors import MamolError
+from mamol.core.files import write_json
+from mamol.evaluation.markdown import markdown
+from mamol.evaluation.marking import marked
+from mamol.training.checkpoints import ADAPTER, KEY, CheckpointInfo
+
+DESCRIPTION = "description.json"
+CARD = "README.md"
+METRICS = "metrics.json"
+
+
+def save_adapter(
+    folder: Path, info: CheckpointInfo, state: Mapping[str, Tensor], metrics: Mapping[str, Any] | None
+) -> None:
+    """Writes the folder of an adapter, whole or not at all; ``mamol.load`` and ``load_path`` read it.
+
+    Args:
+        folder: It must not be there yet, or be empty.
+        info: What the weights belong to.
+        state: The trained part.
+        metrics: Of the run, for the page; None if it was never tested.
+
+    Raises:
+        MamolError: There is something in the folder, or it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise MamolError(f"save: {folder} is there and not empty; give another folder")
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        text = info.to_json()
+        save_file(dict(state), temporary / ADAPTER, metadata={KEY: text})
+        write_json(temporary / DESCRIPTION, json.loads(text))
+        if metrics is not None:
+            write_json(temporary / METRICS, metrics)
+        (temporary / CARD).write_text(model_card(folder.name, info, metrics), "utf-8")
+        temporary.replace(folder)
+    except OSError as error:
+        raise MamolError(f"save: {folder} cannot be written ({error}); free space or give another folder") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def model_card(name: str, info: CheckpointInfo, metrics: Mapping[str, Any] | None) -> str:
+    """A page about an adapter, as model hubs show it.
+
+    Args:
+        name: Of the adapter.
+        info: What the weights belong to.
+        metrics: Of the run; None if it was never tested.
+
+    Returns:
+        Markdown with a header of plain values.
+    """
+    network, data = info.network, info.data
+    dataset = str(data.get("dataset", "unknown data"))
+    modalities = ", ".join(f"{each.name} ({each.size})" for each in network.modalities)
+    lines = [
+        "---",
+        "library_name: mamol",
+        "tags: [remote-sensing, missing-modality, lora]",
+        "---",
+        "",
+        f"# {marked(name, dataset, info.random_weights)}",
+        "",
+        f"An adapter of method `{network.method}` for a frozen `{network.backbone}`. It classifies with any of its "
+        "modalities present; those that are absent are left out of the call.",
+        "",
+        f"- Modalities and their bands, in order: {modalities}",
+        *([f"- Windows of {network.grid} × {network.grid} pixels in sensor units"] if network.takes_windows else []),
+        f"- Classes: {', '.join(network.classes)}",
+        f"- Frozen weights: {info.backbone_origin}, sha256 `{info.backbone_fingerprint}`",
+        f"- Trained on: {dataset}, " + ", ".join(f"{k} {data[k]}" for k in ("protocol", "seed") if k in data),
+        f"- Epochs: {info.epoch}; made with mamol {info.version}",
+        "",
+        *(_scores(metrics) if metrics else ["It was not tested.", ""]),
+        "## Use",
+        "",
+        "```python",
+        "import mamol",
+        "",
+        f'run = mamol.load("{name}")' + ("" if info.random_weights else "  # clip_weights=… for weights of your own"),
+        *(
+            [
+                f'run.predict({{"{network.names[0]}": windows}})  # (N, {network.modalities[0].size}, {network.grid}, '
+                f"{network.grid}) -> (N, {len(network.classes)})"
+            ]
+            if network.takes_windows
+            else ['run.evaluate("tables")']
+        ),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _scores(metrics: Mapping[str, Any]) -> list[str]:
+    """A table of the test, as a whole and by what was present."""
+    test = metrics["test"]
+    parts = {"all": test, **test.get("per_pattern", {})}
+    scores = [key for key, value in test.items() if key != "n" and isinstance(value, float)]
+    rows = [
+        {"present": name, "n": part["n"], **{score: part.get(score) for score in scores}}
+        for name, part in parts.items()
+    ]
+    return ["## Test", "", markdown(pd.DataFrame(rows)), ""]
