@@ -1,5 +1,7 @@
 # make demo   the whole way on a synthetic scene: scene, tables, training, tests, maps
 # make test   everything CI runs
+# make wheel  builds the package and installs it, with what it needs, into an environment of its own
+# make pins   writes requirements*.txt anew where pyproject.toml asks for something else
 # make bench  speed and memory, each as a ratio against a plain reference
 
 SHELL := /bin/bash
@@ -8,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 
-.PHONY: demo test lint unit bench
+.PHONY: demo test lint unit wheel pins bench
 .DELETE_ON_ERROR:
 
 .venv/run.stamp: requirements.txt
@@ -37,6 +39,21 @@ lint: .venv/dev.stamp
 
 unit: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+wheel:
+	rm -rf build/lib build/bdist.* build/wheel build/wheel-env
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv build/wheel-env
+	build/wheel-env/bin/python -m pip install --quiet --disable-pip-version-check build/wheel/mamol-*.whl
+	cd build && wheel-env/bin/mamol methods
+	@ls build/wheel/*.whl
+
+PINS := $(BIN)/uv pip compile --quiet --no-deps --no-annotate --no-emit-index-url --custom-compile-command "make pins"
+pins: .venv/dev.stamp
+	$(PINS) pyproject.toml --output-file requirements.txt
+	$(PINS) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(PINS) pyproject.toml --extra ray --constraint requirements.txt --output-file requirements-ray.txt
+	$(PINS) pyproject.toml --extra slurm --constraint requirements.txt --output-file requirements-slurm.txt
 
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks

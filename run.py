@@ -1,11 +1,10 @@
-"""Train, test and use MaMOL: ``python run.py [command] with <named configs> key=value …``."""
+"""Train, test and use MaMOL: ``python run.py [command] with <named configs> key=value …``; ``--help`` says more."""
 
 import sys
 
-from config import ex
-from mamol.commands.run import line
+from mamol.commands.door import run
 
-__all__ = ["ex", "line"]
+__all__ = ["run"]
 
 if __name__ == "__main__":
-    sys.exit(line(sys.argv))
+    sys.exit(run(sys.argv))

@@ -54,7 +54,7 @@ def run(*arguments: object, cwd: Path = ROOT) -> Finished:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = _module().line([str(ROOT / "run.py"), *map(str, arguments)])
+            status = _module().run([str(ROOT / "run.py"), *map(str, arguments)])
         except SystemExit as leaving:
             status = int(leaving.code or 0)
     return Finished(status, out.getvalue(), err.getvalue())

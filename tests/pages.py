@@ -57,7 +57,7 @@ def commands(text: str) -> Iterator[list[str]]:
     """The command lines in fenced blocks, as words; comments and what follows && or ; left out."""
     for block in _FENCE.findall(text):
         for line in block.splitlines()[1:-1]:
-            if line.startswith(("python ", "make ")):
+            if line.startswith(("python ", "make ", "mamol ")):
                 yield shlex.split(line, comments=True)
 
 

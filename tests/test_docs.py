@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import run  # noqa: F401 - adds its commands to ex
+import mamol.commands.run  # noqa: F401 - adds its commands to ex
 from config import ex
-from mamol.commands.tables import chosen, parser
+from mamol.api.tables import options_of
+from mamol.commands.tables import PLUGINS, parser
 from mamol.core.names import PROTOCOLS
 from mamol.core.settings import OPTIONS, Allowed, plugin_options
 from mamol.data.facts import DATASETS
@@ -34,7 +35,7 @@ CHOICES = {
     "--without-text": WITHOUT_TEXT,
     "--broken-images": BROKEN_IMAGES,
 }
-COMMANDS = {name for name, _ in ex.gather_commands()}
+COMMANDS = {"train", *(name for name, _ in ex.gather_commands())}
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -178,8 +179,8 @@ def check_run(words: list[str]) -> None:
 
 
 def check_make_arrow(words: list[str]) -> None:
-    arguments = parser().parse_args(words)
-    chosen(arguments)
+    arguments = parser("").parse_args(words)
+    options_of({name: value for name, value in vars(arguments).items() if name != PLUGINS})
     for name, value in vars(arguments).items():
         flag = f"--{name.replace('_', '-')}"
         assert value in (choices(flag) or (value,)), f"{flag} {value}"
@@ -189,7 +190,9 @@ def check_make_arrow(words: list[str]) -> None:
 @pytest.mark.usefixtures("plugins")
 def test_commands_are_the_programs(page: Path) -> None:
     for tool, what, *words in commands(page.read_text()):
-        if tool == "make":
+        if tool == "mamol":
+            check_make_arrow(words) if what == "tables" else check_run([what, *words])
+        elif tool == "make":
             assert re.search(rf"^{what}:", (ROOT / "Makefile").read_text(), re.MULTILINE), what
         elif what == "-m":
             assert importlib.util.find_spec(words[0]), words[0]

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from mamol.core.errors import MamolError
 from mamol.core.plugins import load_plugins
 from mamol.core.settings import OPTIONS, Settings
 from mamol.training.machine import decide_threads, use_threads
+from mamol.training.quiet import quiet
 from mamol.training.runs import is_rank_zero
 
 COMPUTING = ("predict", "evaluate", "routing", "params")
@@ -65,9 +65,16 @@ class CommandLine:
             _check_files(argv)
             # --force: keys are checked by Settings, which Sacred's own check would forestall with less to say.
             # --debug: exceptions come through to here.
-            self.ex.run_commandline([*argv, "--force", "--debug"] if len(argv) > 1 else argv)
+            with quiet():
+                self.ex.run_commandline([*argv, "--force", "--debug"])
         except (MamolError, SacredError) as error:
             sys.stderr.write(f"error: {error}\n")
+            return 1
+        except SystemExit as leaving:
+            if not isinstance(leaving.code, str):
+                raise
+            # Sacred's parser leaves with a page of its own about words that it does not know.
+            sys.stderr.write(f"error: {' '.join(argv[1:])}: not understood; options are name=value behind with\n")
             return 1
         return 0
 
@@ -137,10 +144,3 @@ def _set_up_logging() -> None:
     logging.basicConfig(
         level=logging.INFO if is_rank_zero() else logging.ERROR, format="%(message)s", stream=sys.stdout
     )
-    for noisy in ("sacred", "pytorch_lightning", "lightning.pytorch", "lightning.fabric", "matplotlib", "rasterio"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode.*")  # the frozen tower, on purpose
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
-    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")  # a continued run
-    warnings.filterwarnings("ignore", message=".*The dirpath has changed.*")  # a continued run that was moved
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # loading is one gather per batch

@@ -4,28 +4,37 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
-from mamol.api.tables import build_tables
+from mamol.api.tables import build, options_of
 from mamol.core.errors import MamolError
 from mamol.core.names import PROTOCOLS
 from mamol.core.plugins import load_plugins
 from mamol.data.facts import DATASETS
 from mamol.data.imagetext import registry
-from mamol.data.imagetext.facts import BROKEN_IMAGES, PLOTS, WITHOUT_TEXT, ImageTextOptions
+from mamol.data.imagetext.facts import BROKEN_IMAGES, PLOTS, WITHOUT_TEXT
 from mamol.data.imagetext.hatefulmemes import TEST_FILES
-from mamol.data.prepare import Options
 from mamol.data.sceneinfo import LAYOUTS
 
-COMMON = ("dataset", "root", "out")
 PLUGINS = "plugins"
+EXAMPLES = """examples:
+  {program} --dataset trento --root RAW --out tables
+  {program} --dataset augsburg --root RAW --out tables --modalities hsi,sar,lidar --protocol blocks
+  {program} --dataset scene --root RAW --scene scene.json --out tables --patch-size 8"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line; an option that is not given has no attribute in its result."""
+def parser(program: str) -> argparse.ArgumentParser:
+    """The command line; an option that is not given has no attribute in its result.
+
+    Args:
+        program: How the user calls it.
+    """
     result = argparse.ArgumentParser(
-        description="Builds train, val and test tables from raw data.", argument_default=argparse.SUPPRESS
+        program,
+        description="Builds train, val and test tables from raw data.",
+        epilog=EXAMPLES.format(program=program),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
     add = result.add_argument
     add("--dataset", required=True, help=", ".join((*DATASETS, *registry.IMAGE_TEXT_DATASETS)))
@@ -50,42 +59,28 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def chosen(arguments: argparse.Namespace) -> Options | ImageTextOptions:
-    """What the command line asks for.
-
-    Args:
-        arguments: Of ``parser``.
-
-    Raises:
-        MamolError: If there is no such dataset, or an option is for others.
-    """
-    given = {name: value for name, value in vars(arguments).items() if name != PLUGINS}
-    facts, known = registry.find(given["dataset"]), (*DATASETS, *registry.IMAGE_TEXT_DATASETS)
-    if facts is None and given["dataset"].lower() not in DATASETS:
-        raise MamolError(f"dataset {given['dataset']!r} is unknown; known: {', '.join(known)}")
-    allowed = registry.options_of(facts) if facts else {each.name for each in fields(Options)}
-    flags = {name: "--scene" if name == "scene_file" else f"--{name.replace('_', '-')}" for name in (*given, *allowed)}
-    foreign = [flags[name] for name in given if name not in allowed]
-    if foreign:
-        takes = ", ".join(sorted(flags[name] for name in allowed if name not in COMMON))
-        raise MamolError(f"{', '.join(foreign)}: not for dataset {given['dataset']}, which takes {takes}")
-    return ImageTextOptions(**given) if facts else Options(**given)
+def _flag(option: str) -> str:
+    """How an option is written on the command line."""
+    return "--scene" if option == "scene_file" else f"--{option.replace('_', '-')}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "python make_arrow.py") -> int:
     """Runs the command line.
 
     Args:
         argv: Without the program's name; None takes the process's own.
+        program: How the user calls it.
 
     Returns:
         Exit status: 0, or 1 after a mistake of the user's, which is told in one line on stderr.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = parser(program).parse_args(words or ["--help"])
     try:
         load_plugins(getattr(arguments, PLUGINS, ()))
-        sys.stdout.write(f"{build_tables(chosen(arguments))}\n")
+        given = {name: value for name, value in vars(arguments).items() if name != PLUGINS}
+        sys.stdout.write(f"{build(options_of(given, _flag))}\n")
     except MamolError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

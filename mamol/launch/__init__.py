@@ -44,6 +44,8 @@ def launcher_named(name: str, *, jobs: int, gpus: int | str, slurm: Mapping[str,
     """
     kind, package, requirements = LAUNCHERS[name]
     if find_spec(package) is None:
-        raise MamolError(f"launcher={name} needs the package {package}: pip install -r {requirements}")
+        raise MamolError(
+            f"launcher={name} needs the package {package}: pip install -r {requirements}, or 'mamol[{name}]'"
+        )
     made: Launcher = getattr(import_module(f"mamol.launch.{name}"), kind)(jobs=jobs, gpus=gpus, slurm=dict(slurm))
     return made

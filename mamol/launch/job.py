@@ -19,7 +19,7 @@ from mamol.core.files import write_json
 from mamol.training.checkpoints import read_checkpoint
 from mamol.training.runs import wanted_folder
 
-ROOT = Path(__file__).resolve().parents[2]
+HOME = Path(__file__).resolve().parents[2]  # where the package mamol lies
 logger = logging.getLogger(__name__)
 
 
@@ -29,17 +29,17 @@ class Job:
 
     Attributes:
         name: For people.
-        config: Every option of ``python run.py``; paths are absolute.
+        config: Every option of a training; paths are absolute.
         follow_up: Command on the trained network, such as ``evaluate``; empty: none.
         follow_options: Its options.
-        script: What is run with them.
+        program: What Python runs with them.
     """
 
     name: str
     config: dict[str, Any]
     follow_up: str = ""
     follow_options: dict[str, Any] = field(default_factory=dict)
-    script: Path = ROOT / "run.py"
+    program: tuple[str, ...] = ("-m", "mamol")
 
     @property
     def folder(self) -> Path:
@@ -158,17 +158,18 @@ def _checkpoint_to_continue(job: Job) -> str:
 
 
 def _run(job: Job, environment: Mapping[str, str], lock: int, command: str, options: Mapping[str, Any]) -> None:
-    """``python run.py [command] with <file of all options>``."""
+    """``python -m mamol [command] with <file of all options>``."""
     config = job.beside("json")
     write_json(config, {**job.config, **options})
-    line = [sys.executable, str(job.script), *([command] if command else []), "with", str(config)]
+    line = [sys.executable, *job.program, *([command] if command else []), "with", str(config)]
+    search = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))  # installed or not
     with job.log.open("w", encoding="utf-8") as log:
         done = subprocess.run(  # noqa: S603 - no shell, and every part is ours
             line,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, "PYTHONPATH": search},
             pass_fds=(lock,),
             check=False,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from mamol.launch.job import ROOT, Job, Outcome, work
+from mamol.launch.job import HOME, Job, Outcome, work
 
 
 class RayLauncher:
@@ -31,7 +31,7 @@ class RayLauncher:
             jobs: What to do.
         """
         started = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": self.jobs, "include_dashboard": False}
-        runtime = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+        runtime = {"env_vars": {"PYTHONPATH": str(HOME)}}
         with ray.init(runtime_env=runtime, log_to_driver=False, logging_level="error", **started):
             task = ray.remote(work).options(num_cpus=1, num_gpus=self._gpus_of_a_task())
             waiting = {task.remote(job): job for job in jobs}

@@ -9,7 +9,7 @@ from typing import Any
 import submitit
 
 from mamol.core.errors import MamolError
-from mamol.launch.job import ROOT, Job, Outcome, work
+from mamol.launch.job import HOME, Job, Outcome, work
 
 POLL_SECONDS = 1.0
 
@@ -44,7 +44,7 @@ class SlurmLauncher:
         """
         if not jobs:
             return
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
         waiting = self._submitted(jobs)
         while waiting:
             for submission in [s for s in waiting if s.done()]:

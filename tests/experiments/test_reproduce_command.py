@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from mamol.experiments.reproduce.estimate import estimate
-from mamol.launch.job import ROOT
 from tests.experiments.conftest import InProcess, reproduce
 from tests.lines import QUICK
+from tests.pages import ROOT
 
 TWO = ("table5", "methods=mamol,baseline", "rates=0.7")
 

@@ -1,4 +1,4 @@
-"""Jobs whose script is a small stand-in for run.py, which starts in an instant."""
+"""Jobs whose script is a small stand-in for the program, which starts in an instant."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def make_job(tmp_path: Path) -> Callable[..., Job]:
 
     def make(name: str = "job", *, follow_up: str = "", follow_options: dict | None = None, **options: Any) -> Job:
         config = {"log_dir": str(tmp_path / "runs"), "exp_name": name, "seed": 0, **options}
-        return Job(name, config, follow_up, follow_options or {}, script)
+        return Job(name, config, follow_up, follow_options or {}, (str(script),))
 
     return make
 

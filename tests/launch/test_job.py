@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mamol.launch.job import ROOT, Job, work
+from mamol.launch.job import HOME, Job, work
 from tests.launch.conftest import calls
 
 MakeJob = Callable[..., Job]
@@ -94,7 +94,7 @@ def test_the_process_of_a_job_keeps_the_lock_when_its_parent_is_killed(make_job:
     stored = tmp_path / "job.pickle"
     stored.write_bytes(pickle.dumps(job))
     code = f"import pickle; from mamol.launch.job import work; work(pickle.load(open({str(stored)!r}, 'rb')))"
-    parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(HOME)})
     deadline = time.monotonic() + 60
     while not calls(job) and time.monotonic() < deadline:
         time.sleep(0.02)

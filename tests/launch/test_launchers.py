@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mamol.core.errors import MamolError
 from mamol.launch import LAUNCHERS, Launcher, launcher_named
-from mamol.launch.job import ROOT, Job
+from mamol.launch.job import HOME, Job
 from mamol.launch.local import shares, visible_gpus
 from tests.launch.conftest import calls
 
@@ -78,14 +78,16 @@ def test_visible_gpus_are_those_the_environment_names(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(("name", "package"), [("ray", "ray"), ("slurm", "submitit")])
 def test_a_missing_package_is_named_with_its_command(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mamol.launch.find_spec", lambda module: None)
-    message = f"launcher={name} needs the package {package}: pip install -r requirements-{name}.txt"
+    message = (
+        f"launcher={name} needs the package {package}: pip install -r requirements-{name}.txt, or 'mamol\\[{name}\\]'"
+    )
     with pytest.raises(MamolError, match=message):
         launcher_named(name, jobs=1, gpus="auto", slurm={})
 
 
 def test_the_packages_of_other_launchers_are_not_imported() -> None:
     code = "import sys, mamol.launch; print({'ray', 'submitit'} & sys.modules.keys())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HOME)
     assert done.stdout == "set()\n"
     assert set(LAUNCHERS) == {"local", "ray", "slurm"}
 
