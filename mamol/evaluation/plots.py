@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from mamol.core.files import replacing
 from mamol.evaluation.plots_layout import place_map
+from mamol.evaluation.plots_missing import COLOURS
 
 # Chosen greedily in CIELAB so that every pair stays apart for normal, protan and deutan sight (Machado et al. 2009).
 # fmt: off
@@ -26,7 +28,7 @@ _QUALITATIVE = (
     "#D20F5A", "#3C1E3C", "#FFE1A5", "#694B0F", "#005AFF", "#E1B4FF", "#F08778", "#960F78", "#5A0000", "#E1A51E",
 )
 # fmt: on
-_LOSSES = (("train/loss", "training", "C0"), ("val/loss", "validation", "C1"))
+_LOSSES = (("train/loss", "training", COLOURS[0]), ("val/loss", "validation", COLOURS[1]))
 
 
 def class_colours(count: int, chosen: Sequence[str] = ()) -> np.ndarray:
@@ -92,13 +94,14 @@ def confusion_plot(matrix: np.ndarray, classes: Sequence[str], title: str) -> Fi
     return figure
 
 
-def training_curves(history: pd.DataFrame, score: str = "OA") -> Figure:
-    """Draws loss, a validation score and learning rate over the epochs; a missing column leaves its panel out.
+def training_curves(history: pd.DataFrame, score: str = "OA", title: str = "") -> Figure:
+    """Draws loss, a validation score and learning rate over the epochs, from 1; a missing column leaves its panel out.
 
     Args:
-        history: Rows of the CSV log: ``epoch``, ``train/loss``, ``val/loss``, ``val/<score>`` (%), ``lr``. Cells may be
-            NaN, and an epoch may have several rows: they are averaged. Without ``epoch`` every row is one.
+        history: Rows of the CSV log: ``epoch`` (from 0), ``train/loss``, ``val/loss``, ``val/<score>`` (%), ``lr``.
+            Cells may be NaN, and an epoch may have several rows: they are averaged. Without ``epoch`` every row is one.
         score: Name of the score.
+        title: Title of the figure.
 
     Returns:
         The figure; without any of the columns it says so.
@@ -108,18 +111,19 @@ def training_curves(history: pd.DataFrame, score: str = "OA") -> Figure:
     curves = {name: curve for name, curve in curves.items() if len(curve)}
     panels = [
         ("loss", [entry for entry in _LOSSES if entry[0] in curves]),
-        (f"validation {score} (%)", [(f"val/{score}", "", "C2")] if f"val/{score}" in curves else []),
-        ("learning rate", [("lr", "", "C3")] if "lr" in curves else []),
+        (f"validation {score} (%)", [(f"val/{score}", "", COLOURS[2])] if f"val/{score}" in curves else []),
+        ("learning rate", [("lr", "", COLOURS[3])] if "lr" in curves else []),
     ]
     panels = [(label, lines) for label, lines in panels if lines]
-    figure = Figure(figsize=(4.2 * max(len(panels), 1), 3.4), layout="constrained")
+    figure = Figure(figsize=(4.4 * max(len(panels), 1), 3.7), layout=ConstrainedLayoutEngine(w_pad=0.12))
+    figure.suptitle(title)
     if not panels:
         figure.text(0.5, 0.5, "no training history", ha="center", va="center")
     for index, (label, lines) in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), index, xlabel="epoch", ylabel=label)
         for name, legend, colour in lines:
-            axes.plot(curves[name].index, curves[name], label=legend, color=colour, marker=".", markersize=4)
-        axes.set_xlim(means.index.min() - 0.5, means.index.max() + 0.5)
+            axes.plot(curves[name].index + 1, curves[name], label=legend, color=colour, marker=".", markersize=4)
+        axes.set_xlim(means.index.min() + 0.5, means.index.max() + 1.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if label.endswith("loss"):
