@@ -116,7 +116,8 @@ def training_curves(history: pd.DataFrame, score: str = "OA", title: str = "") -
     ]
     panels = [(label, lines) for label, lines in panels if lines]
     figure = Figure(figsize=(4.4 * max(len(panels), 1), 3.7), layout=ConstrainedLayoutEngine(w_pad=0.12))
-    figure.suptitle(title)
+    if title:
+        figure.suptitle(title)
     if not panels:
         figure.text(0.5, 0.5, "no training history", ha="center", va="center")
     for index, (label, lines) in enumerate(panels, 1):

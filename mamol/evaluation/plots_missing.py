@@ -15,8 +15,8 @@ _MARKERS = "osD^vP*X"
 _LINES = ("-", "--", ":", "-.")
 _WHAT_TO_SEE = (
     "A cell is the share of tokens whose first choice is this expert in this block, with only the modalities above the "
-    "panel present; columns sum to 100. Where a column differs from panel to panel, the router uses what is missing; "
-    "where it is the same in all panels, it does not."
+    "panel present; columns sum to 100. Where a column differs from panel to panel, the choice depends on what is "
+    "missing (also because the tokens are of other modalities); where it is the same in all panels, it does not."
 )
 
 
@@ -51,11 +51,14 @@ def accuracy_plot(
         yticks=range(0, 101, 20),
     )
     points.set(xlabel="present modalities", title="every sample under one pattern")
+    figure.legend(title="missing", loc="outside right upper", fontsize="small")
     for axes in (curves, points):
         axes.grid(alpha=0.3)
         if chance is not None:
-            axes.axhline(chance, color="0.35", linestyle=(0, (1, 1.5)), label=f"guessing, {chance:.1f} %")
-    figure.legend(*curves.get_legend_handles_labels(), title="missing", loc="outside right center", fontsize="small")
+            axes.axhline(chance, color="0.35", linestyle=(0, (1, 1.5)))
+    if chance is not None:  # on the left, where most is present, scores are highest
+        place = {"xy": (0.01, chance), "xycoords": curves.get_yaxis_transform(), "va": "bottom", "fontsize": "small"}
+        curves.annotate(f"guessing: {chance:.1f} %", **place)
     if score in SHARES:
         figure.supxlabel(
             "Shades and bars: 95 % Wilson score intervals. All lines are of the same test samples.", fontsize="medium"
@@ -72,7 +75,7 @@ def _curves(axes: Axes, grid: pd.DataFrame, score: str) -> None:
         axes.plot(
             100 * rows["ratio"],
             rows[score],
-            label=kind,
+            label="both: any incomplete\npattern, evenly" if kind in ("both", "all") else kind,
             color=COLOURS[number % len(COLOURS)],
             marker=_MARKERS[number % len(_MARKERS)],
             linestyle=_LINES[number // len(COLOURS) % len(_LINES)],

@@ -1,6 +1,6 @@
 """What a result and a difference between results are worth.
 
-One test has the interval that its samples leave, seeds have a spread, and two methods a paired test on the same samples.
+One test has the interval that its samples leave, seeds have a spread, two methods a paired test on the same samples.
 """
 
 from collections.abc import Sequence

@@ -56,12 +56,14 @@ def test_training_curves_averages_the_rows_of_an_epoch_and_skips_empty_cells() -
             "lr": [1e-3, np.nan, 2e-3, np.nan],
         }
     )
-    figure = plots.training_curves(history)
+    figure = plots.training_curves(history, title="training of mamol on Trento")
+    assert figure.get_suptitle() == "training of mamol on Trento"
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "validation OA (%)", "learning rate"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
     train, val = figure.axes[0].lines
-    np.testing.assert_allclose(train.get_xydata(), [[0, 1.5], [1, 0.5]])
-    np.testing.assert_allclose(val.get_xydata(), [[0, 1.8], [1, 0.9]])
+    np.testing.assert_allclose(train.get_xydata(), [[1, 1.5], [2, 0.5]])  # people count epochs from 1
+    np.testing.assert_allclose(val.get_xydata(), [[1, 1.8], [2, 0.9]])
+    assert figure.axes[0].get_xlim() == (0.5, 2.5)
 
 
 @pytest.mark.parametrize(
