@@ -51,6 +51,7 @@ def accuracy_plot(
         yticks=range(0, 101, 20),
     )
     points.set(xlabel="present modalities", title="every sample under one pattern")
+    points.tick_params(labelleft=True)
     curves.legend(title="missing", loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize="small")
     for axes in (curves, points):
         axes.grid(alpha=0.3)
