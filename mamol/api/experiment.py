@@ -51,6 +51,7 @@ class Experiment:
             dataset=data.dataset,
             batch_size=settings.training.per_gpu_batchsize,
             workers=settings.machine.num_workers,
+            limit=settings.training.limit_batches,
         )
         self.accumulate = 1 if run.test_only else self._accumulation()
         self.network = network_for(
@@ -115,7 +116,7 @@ class Experiment:
         seconds["test"] = _timed(lambda: trainer.test(module, self.data, verbose=False))
         if trainer.is_global_zero and module.predictions is not None:
             write_results(folder, module.task, module.result, module.predictions, self.data, self._facts(seconds, best))
-        return as_text(module.result)
+        return as_text(module.result) + self._limited_as_text(module.result["n"])
 
     def _set_threads(self) -> int:
         """Decides on the threads, once: a continued run keeps those that it began with."""
@@ -140,7 +141,19 @@ class Experiment:
             },
             "method": network.spec.method,
             "checkpoint": self.settings.run.load_path if best.path is None else str(best.path.name),
+            "limit_batches": self.settings.training.limit_batches,
         }
+
+    def _limited_as_text(self, tested: int) -> str:
+        """What a reader of the scores must know of a run with ``limit_batches``; nothing of any other."""
+        limit = self.settings.training.limit_batches
+        if limit is None:
+            return ""
+        samples = len(self.data.tables["test"])
+        return (
+            f"\nlimited run: limit_batches={limit} leaves at most {limit} batches per epoch and split; tested on "
+            f"{tested} of {samples} samples{', drawn over the whole table' if tested < samples else ''}"
+        )
 
     def _missing_as_text(self) -> str:
         lines = ["missing modalities, as drawn:"]
@@ -169,9 +182,7 @@ class Experiment:
             gradient_clip_val=training.gradient_clip or None,
             val_check_interval=self.batches_between_validations(),
             check_val_every_n_epoch=max(1, int(training.val_check_interval)),
-            limit_train_batches=training.limit_batches,
-            limit_val_batches=training.limit_batches if len(self.data.tables["val"]) else 0,
-            limit_test_batches=training.limit_batches,
+            limit_val_batches=None if len(self.data.tables["val"]) else 0,
             callbacks=[*callbacks, *progress_bars(machine.progress_bar)],
             logger=TensorBoardLogger(folder, name="", version="tensorboard") if trains else False,
             log_every_n_steps=1,

@@ -35,13 +35,16 @@ def map_file(path: Path) -> tuple[bytes, pa.Table]:
     return metadata[METADATA_KEY], table
 
 
-def parsed(text: str | bytes, path: Path, keys: Collection[str] | None = None) -> dict[str, Any]:
+def parsed(
+    text: str | bytes, path: Path, keys: Collection[str] | None = None, optional: Collection[str] = ()
+) -> dict[str, Any]:
     """The metadata of a file.
 
     Args:
         text: JSON.
         path: The file, for messages.
         keys: Which keys it has to have; None: any.
+        optional: Keys that it may have besides.
 
     Raises:
         MamolError: If it is damaged, of another version of the format, or has other keys.
@@ -53,9 +56,8 @@ def parsed(text: str | bytes, path: Path, keys: Collection[str] | None = None) -
         raise MamolError(f"{path}: its metadata is damaged ({error!r}); {REBUILD}") from error
     if version != FORMAT_VERSION:
         raise MamolError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}; {REBUILD}")
-    if keys is not None and set(content) != set(keys):
-        differing = ", ".join(sorted(set(content) ^ set(keys)))
-        raise MamolError(f"{path}: its metadata lacks or adds {differing}; {REBUILD}")
+    if keys is not None and (differing := (set(content) - set(optional)) ^ set(keys)):
+        raise MamolError(f"{path}: its metadata lacks or adds {', '.join(sorted(differing))}; {REBUILD}")
     return content
 
 

@@ -111,10 +111,22 @@ class Batches(Sampler[Draw]):
     Everything is drawn here, in the main process, from the seed and the epoch; workers only gather.
     Training gives every rank the same number of batches, wrapping round where samples run out; evaluation gives
     every sample to exactly one rank.
+
+    A limit leaves training the first batches of each epoch's order, and evaluation a fixed draw over the whole table,
+    in the table's order: tables are ordered by class or place, so that their first rows stand for nothing.
     """
 
     def __init__(
-        self, masks: "Masks", samples: int, size: int, *, seed: int = 0, shuffle: bool, rank: int = 0, ranks: int = 1
+        self,
+        masks: "Masks",
+        samples: int,
+        size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool,
+        rank: int = 0,
+        ranks: int = 1,
+        limit: int | None = None,
     ) -> None:
         """Plans the batches.
 
@@ -126,9 +138,11 @@ class Batches(Sampler[Draw]):
             shuffle: Training order; False is the table's order.
             rank: This process among ``ranks``.
             ranks: How many processes share the samples.
+            limit: Batches of a rank at most; None: all.
         """
         self.masks, self.samples, self.size, self.seed = masks, samples, size, seed
         self.shuffle, self.rank, self.ranks = shuffle, rank, ranks
+        self.limit = limit
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -156,7 +170,12 @@ class Batches(Sampler[Draw]):
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
             order = np.resize(order, -(-self.samples // self.ranks) * self.ranks)
-        return order[self.rank :: self.ranks]
+        if self.limit is None:
+            return order[self.rank :: self.ranks]
+        most = self.limit * self.size
+        if not self.shuffle and most * self.ranks < self.samples:
+            order = np.sort(np.random.default_rng(self.seed).choice(order, most * self.ranks, replace=False))
+        return order[self.rank :: self.ranks][:most]
 
 
 class Masks:
@@ -235,6 +254,7 @@ class MultimodalData(pl.LightningDataModule):
         workers: int = 0,
         image_size: int = 0,
         complete: bool = False,
+        limit: int | None = None,
     ) -> None:
         """Opens the tables and draws the patterns.
 
@@ -248,6 +268,7 @@ class MultimodalData(pl.LightningDataModule):
             workers: Loading processes.
             image_size: Side of images in pixels, where there are images.
             complete: Whether training batches hold what is missing, too.
+            limit: Batches of one process per epoch and split at most; None: all.
 
         Raises:
             MamolError: Tables missing, unreadable, of another dataset or without a modality asked for.
@@ -258,7 +279,7 @@ class MultimodalData(pl.LightningDataModule):
         self.tables = open_tables(Path(data_root))
         self.info = self.tables["train"].info
         self.seed, self.batch_size, self.workers = seed, batch_size, workers
-        self.image_size, self.complete = image_size, complete
+        self.image_size, self.complete, self.limit = image_size, complete, limit
         if dataset and canonical_name(dataset) != self.info.dataset:
             raise MamolError(
                 f"data_root={data_root} holds {self.info.dataset}, not dataset={dataset}; "
@@ -301,6 +322,7 @@ class MultimodalData(pl.LightningDataModule):
             shuffle=training,
             rank=rank,
             ranks=ranks,
+            limit=self.limit,
         )
         return DataLoader(
             dataset_of(

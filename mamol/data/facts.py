@@ -2,7 +2,8 @@
 
 Adding a scene is adding one entry to ``DATASETS``, here or in a plugin. Loader code never mentions a scene by name. The
 files and variables are those of the public releases (MaMOL/DPMamba, MMRS, S2FL, OUC, MFT, MDL-RS and the original
-sources); counts are labelled pixels as published.
+sources); counts are labelled pixels as published. Colours go by meaning (water blue, trees dark green), the same
+for the same name in every scene, and stay apart for colour-blind readers within a scene.
 """
 
 from collections.abc import Mapping
@@ -78,7 +79,9 @@ class SceneFacts:
         test_labels: Where the official test label map may lie.
         train_index: Where a list of the official training pixels may lie: (n, 2), row and column from 0.
         test_index: The same for the official test pixels.
+        shown: The name in titles of figures; empty: ``name``.
         classes: Class names in label order; empty: "class 1" and so on.
+        colours: Of the classes on maps, ``#rrggbb``; empty: the program's palette.
         counts: Published number of labelled pixels per class; empty: unknown.
         train_counts: Published number of official training pixels per class.
         test_counts: Published number of official test pixels per class.
@@ -97,7 +100,9 @@ class SceneFacts:
     test_labels: Candidates = ()
     train_index: Candidates = ()
     test_index: Candidates = ()
+    shown: str = ""
     classes: tuple[str, ...] = ()
+    colours: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     train_counts: tuple[int, ...] = ()
     test_counts: tuple[int, ...] = ()
@@ -141,6 +146,7 @@ MDL_RS = PrecutFacts(
 
 HOUSTON2013 = SceneFacts(
     name="houston2013",
+    shown="Houston 2013",
     title="Houston 2013, IEEE GRSS data fusion contest: HSI 144 bands, LiDAR; 349×1905",
     modalities={
         "hsi": HSI + files("Houston2013_HSI:HSI", "2013_IEEE_GRSS_DF_Contest_CASI", "houston_hsi", "houston2013_hsi"),
@@ -162,6 +168,10 @@ HOUSTON2013 = SceneFacts(
         *("Healthy grass", "Stressed grass", "Synthetic grass", "Trees", "Soil", "Water", "Residential", "Commercial"),
         *("Road", "Highway", "Railway", "Parking Lot 1", "Parking Lot 2", "Tennis Court", "Running Track"),
     ),
+    colours=(
+        *("#59d154", "#e8f191", "#2cbc8f", "#155736", "#672101", "#0a3fe0", "#e56462", "#d70101"),
+        *("#6e6e6e", "#d6d6d6", "#240959", "#ffe900", "#ff7c00", "#12d2ff", "#890b98"),
+    ),
     train_counts=(198, 190, 192, 188, 186, 182, 196, 191, 193, 191, 181, 192, 184, 181, 187),
     test_counts=(1053, 1064, 505, 1056, 1056, 143, 1072, 1053, 1059, 1036, 1054, 1041, 285, 247, 473),
     counts=(1251, 1254, 697, 1244, 1242, 325, 1268, 1244, 1252, 1227, 1235, 1233, 469, 428, 660),
@@ -172,6 +182,7 @@ HOUSTON2013 = SceneFacts(
 
 TRENTO = SceneFacts(
     name="trento",
+    shown="Trento",
     title="Trento: HSI 63 bands, LiDAR 1 or 2; 166×600",
     modalities={
         "hsi": HSI + files("Italy_hsi:data", "HSI_Trento:hsi_trento", "trento_hsi"),
@@ -186,6 +197,7 @@ TRENTO = SceneFacts(
     train_index=files("trento_index:trento_train"),
     test_index=files("trento_index:trento_test"),
     classes=("Apple trees", "Buildings", "Ground", "Woods", "Vineyard", "Roads"),
+    colours=("#5edd16", "#cc4004", "#bfa061", "#17391b", "#8f5098", "#b9b9b9"),
     counts=(4034, 2903, 479, 9123, 10501, 3174),
     train_counts=(129, 125, 105, 154, 184, 122),
     test_counts=(3905, 2778, 374, 8969, 10317, 3052),
@@ -196,6 +208,7 @@ TRENTO = SceneFacts(
 
 AUGSBURG = SceneFacts(
     name="augsburg",
+    shown="Augsburg",
     title="Augsburg: HSI 180 bands, SAR 4, LiDAR (DSM); 332×485",
     modalities={
         "hsi": HSI + files("Augsburg_hsi:hsi"),
@@ -209,6 +222,7 @@ AUGSBURG = SceneFacts(
     train_index=files("augsburg_index:augsburg_train"),
     test_index=files("augsburg_index:augsburg_test"),
     classes=("Forest", "Residential area", "Industrial area", "Low plants", "Allotment", "Commercial area", "Water"),
+    colours=("#1a4b33", "#d9a498", "#573579", "#85f270", "#ffff19", "#e60a0a", "#0a3fe0"),
     counts=(13507, 30329, 3851, 26857, 575, 1645, 1530),
     train_counts=(146, 264, 21, 248, 52, 7, 23),
     test_counts=(13361, 30065, 3830, 26609, 523, 1638, 1507),
@@ -220,6 +234,7 @@ AUGSBURG = SceneFacts(
 _MUUFL_STRUCT = "muufl_gulfport_campus_1_hsi_220_label"
 MUUFL = SceneFacts(
     name="muufl",
+    shown="MUUFL Gulfport",
     title="MUUFL Gulfport: HSI 64 bands, LiDAR 2; 325×220",
     modalities={
         "hsi": HSI + files(f"{_MUUFL_STRUCT}:hsi.Data", "MUUFL_HS", "Muufl_hsi:hsi"),
@@ -235,6 +250,10 @@ MUUFL = SceneFacts(
         *("Trees", "Mostly grass", "Mixed ground surface", "Dirt and sand", "Road", "Water", "Buildings' shadow"),
         *("Buildings", "Sidewalk", "Yellow curb", "Cloth panels"),
     ),
+    colours=(
+        *("#155736", "#66cc45", "#a68d5a", "#ffe88d", "#6e6e6e", "#0a3fe0", "#0c0b14", "#cc4004"),
+        *("#cbd2d5", "#f7db00", "#ed77ec"),
+    ),
     counts=(23246, 4270, 6882, 1826, 6687, 466, 2233, 6240, 1385, 183, 269),
     train_counts=(1184, 216, 345, 91, 335, 23, 113, 313, 86, 58, 15),
     test_counts=(22062, 4054, 6537, 1735, 6352, 443, 2120, 5927, 1299, 125, 254),
@@ -244,6 +263,7 @@ MUUFL = SceneFacts(
 
 BERLIN = SceneFacts(
     name="berlin",
+    shown="Berlin",
     title="Berlin: HSI 244 bands, SAR 4; 1723×476",
     modalities={"hsi": HSI + files("berlin_hsi"), "sar": SAR + files("berlin_sar")},
     default_modalities=("hsi", "sar"),
@@ -256,6 +276,7 @@ BERLIN = SceneFacts(
         *("Forest", "Residential area", "Industrial area", "Low plants", "Soil", "Allotment", "Commercial area"),
         "Water",
     ),
+    colours=("#1a4b33", "#d9a498", "#573579", "#85f270", "#672101", "#ffff19", "#e60a0a", "#0a3fe0"),
     train_counts=(443, 423, 499, 376, 331, 280, 298, 170),
     test_counts=(54511, 268219, 19067, 58906, 17095, 13025, 24526, 6502),
     bands={"hsi": (244,), "sar": (4,)},
@@ -269,6 +290,7 @@ SYNTHETIC = SceneFacts(
     default_modalities=("hsi", "lidar", "sar"),
     labels=LABELS,
     classes=("water", "grass", "crops", "trees", "buildings", "roads"),
+    colours=("#0a3fe0", "#82de6f", "#f7e803", "#155736", "#cc4004", "#b9b9b9"),
     note="synthetic scene: results on it say nothing about real data",
 )
 
@@ -300,3 +322,14 @@ def facts_of(dataset: str) -> SceneFacts:
         return DATASETS[dataset.lower()]
     except KeyError:
         raise MamolError(f"dataset {dataset!r} is unknown; known: {', '.join(DATASETS)}") from None
+
+
+def shown_name(dataset: str, scene: str) -> str:
+    """The name of a scene in titles.
+
+    Args:
+        dataset: Its dataset's name.
+        scene: Its own name, which is that of the dataset where it is the published scene.
+    """
+    facts = DATASETS.get(dataset)
+    return facts.shown if facts and facts.shown and scene == facts.name else scene

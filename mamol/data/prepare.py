@@ -145,6 +145,9 @@ def _info(options: Options, scene: Scene, split: Split, overlap: Overlap, patch_
         overlap=asdict(overlap),
         scene_shape=(scene.height, scene.width),
         output="",
+        colours=tuple(scene.colours[name] for name in scene.classes)
+        if set(scene.classes) <= set(scene.colours)
+        else (),
     )
 
 

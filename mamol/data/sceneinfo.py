@@ -9,11 +9,14 @@ import pyarrow as pa
 
 from mamol.core.modality import WINDOW, Modality
 from mamol.data.arrowfiles import METADATA_KEY, parsed
+from mamol.data.facts import shown_name
 from mamol.data.tableinfo import Statistics, TableInfo
 
 SCENE = "scene"
 """Name of the file with the rasters in layout ``scene``."""
 LAYOUTS = ("patches", "scene")
+COLOURS = "colours"
+"""The field that a table need not have."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class SceneInfo(TableInfo):
         overlap: Measured overlap of test with train (the fields of ``overlap.Overlap``).
         scene_shape: Height and width of the grid that row and col refer to.
         output: sha256 that all files written together share.
+        colours: ``#rrggbb`` of the classes on maps, in label order; empty where nobody chose any.
     """
 
     format_version: int
@@ -61,6 +65,7 @@ class SceneInfo(TableInfo):
     overlap: dict[str, Any]
     scene_shape: tuple[int, int]
     output: str
+    colours: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:  # type: ignore[override]  # the same for all, so not in the file
@@ -71,6 +76,11 @@ class SceneInfo(TableInfo):
     def inputs(self) -> tuple[Modality, ...]:
         """Windows of so many bands."""
         return tuple(Modality(name, WINDOW, bands) for name, bands in self.modalities.items())
+
+    @property
+    def shown(self) -> str:
+        """The scene's own name."""
+        return shown_name(self.dataset, self.scene)
 
     @property
     def window(self) -> int:
@@ -91,12 +101,13 @@ class SceneInfo(TableInfo):
         return {"layout": self.layout, "overlap": self.overlap, "counts": self.counts}
 
     def plain(self) -> dict[str, Any]:
-        """Its fields by name."""
-        return asdict(self)
+        """Its fields by name, but for the colours, which change no result."""
+        return {name: value for name, value in asdict(self).items() if name != COLOURS}
 
     def to_json(self) -> str:
         """The JSON text; modalities are in a list, because their order counts."""
-        return json.dumps(self.plain() | {"modalities": list(self.modalities.items())}, allow_nan=False)
+        colours = {COLOURS: self.colours} if self.colours else {}
+        return json.dumps(self.plain() | {"modalities": list(self.modalities.items())} | colours, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, path: Path) -> "SceneInfo":
@@ -109,13 +120,14 @@ class SceneInfo(TableInfo):
         Raises:
             MamolError: If it is of another version of the format or not complete.
         """
-        content = parsed(text, path, [each.name for each in fields(cls)])
+        content = parsed(text, path, [each.name for each in fields(cls) if each.name != COLOURS], optional={COLOURS})
         height, width = content["scene_shape"]
         return cls(
             **content
             | {
                 "modalities": dict(content["modalities"]),
                 "classes": tuple(content["classes"]),
+                COLOURS: tuple(content.get(COLOURS, ())),
                 "scene_shape": (height, width),
             }
         )

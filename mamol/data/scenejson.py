@@ -1,14 +1,17 @@
 """scene.json: the user's own entry of facts."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+from matplotlib.colors import get_named_colors_mapping, to_hex
 
 from mamol.core.errors import MamolError
 from mamol.core.names import canonical_all
 from mamol.data.facts import ArrayFile, Candidates, SceneFacts
 
-KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "note")
+KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "colours", "note")
 
 
 def read_scene_json(path: Path) -> SceneFacts:
@@ -16,8 +19,8 @@ def read_scene_json(path: Path) -> SceneFacts:
 
     Args:
         path: The file: ``{"name": …, "modalities": {name: {"file": …, "variable": …}, …}, "labels": {…},
-            "train_labels": {…}, "test_labels": {…}, "classes": […], "note": …}``. Only ``modalities`` must be there,
-            and ``labels`` or the official maps to build tables; files are relative to the root of the scene.
+            "train_labels": {…}, "test_labels": {…}, "classes": […], "colours": […], "note": …}``. Only ``modalities``
+            must be there, and ``labels`` or the official maps to build tables; files are relative to the scene's root.
 
     Raises:
         MamolError: If it is not such a file.
@@ -43,6 +46,7 @@ def read_scene_json(path: Path) -> SceneFacts:
         train_labels=_place(path, "train_labels", content.get("train_labels")),
         test_labels=_place(path, "test_labels", content.get("test_labels")),
         classes=tuple(classes),
+        colours=_colours(path, content.get("colours", []), classes),
         note=_text(path, content, "note", ""),
     )
 
@@ -60,6 +64,32 @@ def _content(path: Path) -> dict[str, Any]:
     if unknown:
         raise MamolError(f"{path}: unknown key {', '.join(unknown)}; known are {', '.join(KEYS)}")
     return content
+
+
+def _colours(path: Path, given: Any, classes: list[str]) -> tuple[str, ...]:  # noqa: ANN401 - JSON from the user
+    """``#rrggbb`` of each class, in label order; none where none are given."""
+    if not isinstance(given, list | dict):
+        raise MamolError(f"{path}: colours is {given!r}; expected a list in label order, or class name -> colour")
+    if not given:
+        return ()
+    if isinstance(given, dict):
+        if differing := sorted(set(given) ^ set(classes)):
+            raise MamolError(f"{path}: colours and classes differ in {', '.join(differing)}; name every class in both")
+        given = [given[name] for name in classes]
+    if len(given) != len(classes):
+        raise MamolError(f"{path}: colours has {len(given)} entries, classes {len(classes)}; give one for each class")
+    wrong = [each for each in given if not _is_colour(each)]
+    if wrong:
+        raise MamolError(
+            f"{path}: colours has {wrong[0]!r}; expected '#rrggbb' or a name of matplotlib's, such as 'navy'"
+        )
+    return tuple(to_hex(each) for each in given)
+
+
+def _is_colour(value: object) -> bool:
+    """Whether it is ``#rrggbb`` or a name; matplotlib's greys, cycles and transparency make no sense on a map."""
+    named = isinstance(value, str) and value in get_named_colors_mapping()
+    return named or (isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value) is not None)
 
 
 def _text(path: Path, content: dict[str, Any], key: str, default: str) -> str:

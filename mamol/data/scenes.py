@@ -64,6 +64,11 @@ class Scene:
         return self.maps.test if self.maps else None
 
     @property
+    def colours(self) -> dict[str, str]:
+        """Class name -> ``#rrggbb``; empty where nobody chose any."""
+        return dict(zip(self.facts.classes, self.facts.colours, strict=False))
+
+    @property
     def height(self) -> int:
         """Rows of the grid."""
         return next(iter(self.rasters.values())).shape[0]
@@ -138,7 +143,9 @@ def load_scene(
 def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneFacts, RawFolder]:
     facts = facts_of(dataset)
     if root.is_file():
-        return read_scene_json(root), RawFolder(root.parent)
+        described = read_scene_json(root)
+        known = facts.colours if described.classes == facts.classes else ()
+        return replace(described, colours=described.colours or known), RawFolder(root.parent)
     folder = RawFolder(root)
     if facts is not ANY_SCENE:
         if scene_file is not None:

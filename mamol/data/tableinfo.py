@@ -48,6 +48,11 @@ class TableInfo(ABC):
         return tuple(modality.name for modality in self.inputs)
 
     @property
+    def shown(self) -> str:
+        """The name of what the samples are of, as titles write it."""
+        return self.dataset
+
+    @property
     def window(self) -> int | None:
         """Side of the windows in pixels; None where samples are no windows."""
         return None

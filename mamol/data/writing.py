@@ -28,10 +28,10 @@ def output_identity(info: SceneInfo, pixels: Mapping[str, Pixels]) -> str:
     """The sha256 that all files written together share.
 
     Args:
-        info: The information; its ``split`` and ``output`` do not count.
+        info: The information; its ``split``, ``output`` and ``colours`` do not count.
         pixels: Split -> pixels.
     """
-    content = json.loads(dataclasses.replace(info, split="", output="").to_json())
+    content = json.loads(dataclasses.replace(info, split="", output="", colours=()).to_json())
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for split in SPLITS:
         for column in (pixels[split].rows, pixels[split].cols, pixels[split].labels):

@@ -19,6 +19,8 @@ from mamol.evaluation.markdown import markdown
 from mamol.evaluation.patterns import all_patterns, evaluate_patterns, under_mask
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import accuracy_plot
+from mamol.evaluation.statistics import SHARES, chance_level, interval_text
+from mamol.evaluation.text import INTERVAL
 from mamol.evaluation.trained import Trained, open_trained
 from mamol.training.machine import arithmetic, batch_on
 
@@ -168,9 +170,10 @@ def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame) -> str:
     for name, frame in (("grid", grid), ("patterns", patterns)):
         with replacing(folder / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False)
-    save_figure(
-        accuracy_plot(grid[grid["present"] == ALL], patterns, title, trained.task.selection), folder / "accuracy.png"
-    )
+    score = trained.task.selection
+    chance = chance_level(score, len(trained.classes))
+    drawn = accuracy_plot(grid[grid["present"] == ALL], patterns, title, score, chance)
+    save_figure(drawn, folder / "accuracy.png")
     with replacing(folder / "evaluation.md") as temporary:
         temporary.write_text(text + "\n", "utf-8")
     return f"{text}\n\n{folder}"
@@ -188,5 +191,17 @@ def _as_text(title: str, trained: Trained, grid: pd.DataFrame, patterns: pd.Data
         wide.columns = [f"{100 * ratio:g} %" for ratio in wide.columns]
         parts += [f"## {name}, {unit}, by what goes missing and by missing rate"]
         parts += [markdown(wide.rename_axis("missing").reset_index())]
-    parts += ["## Every sample under each pattern", markdown(patterns[["present", "n", *trained.task.scores]])]
+    parts += ["## Every sample under each pattern", markdown(_with_intervals(patterns, trained.task.scores))]
+    if set(SHARES) & set(trained.task.scores):
+        parts += ["Intervals are Wilson's; all patterns are tested on the same samples."]
     return "\n\n".join(parts)
+
+
+def _with_intervals(patterns: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
+    columns = {name: patterns[name] for name in ("present", "n")}
+    for name in scores:
+        columns[name] = patterns[name]
+        if name in SHARES:
+            texts = [interval_text(value, n) for value, n in zip(patterns[name], patterns["n"], strict=True)]
+            columns[f"{name}, {INTERVAL}"] = pd.Series(texts, index=patterns.index)
+    return pd.DataFrame(columns)

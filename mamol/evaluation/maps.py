@@ -72,6 +72,7 @@ class Map:
         names: K class names.
         title: Of its picture.
         georeference: Where it lies, if known.
+        colours: ``#rrggbb`` of each class; empty: the palette.
     """
 
     classes: np.ndarray
@@ -79,6 +80,7 @@ class Map:
     names: tuple[str, ...]
     title: str
     georeference: GeoReference | None = None
+    colours: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -88,6 +90,7 @@ class Map:
         names: Sequence[str],
         title: str,
         georeference: GeoReference | None = None,
+        colours: Mapping[str, str] | None = None,
     ) -> "Map":
         """The map of class indices.
 
@@ -97,13 +100,16 @@ class Map:
             names: K class names.
             title: Of its picture.
             georeference: Where it lies, if known.
+            colours: Class name -> ``#rrggbb``; the palette is taken unless every class has one.
         """
+        known = colours or {}
+        chosen = tuple(known[name] for name in names) if set(names) <= set(known) else ()
         codes = (classified + 1).astype(np.uint8 if len(names) <= 255 else np.uint16)
-        return cls(codes, confidence, tuple(names), title, georeference)
+        return cls(codes, confidence, tuple(names), title, georeference, chosen)
 
     def plot(self) -> Figure:
         """The picture, with a legend."""
-        return class_map(self.classes.astype(np.int32) - 1, self.names, title=self.title)
+        return class_map(self.classes.astype(np.int32) - 1, self.names, title=self.title, colours=self.colours)
 
     def save(self, path: Path | str) -> Path:
         """Writes the map, atomically, in the format that the file's ending says.
@@ -171,7 +177,8 @@ class Map:
             "crs": CRS.from_wkt(place.crs) if place and place.crs else None,
             "transform": Affine(*place.transform) if place else None,
         }
-        colours = {code: (*map(int, colour), 255) for code, colour in enumerate(class_colours(len(self.names)), 1)}
+        painted = class_colours(len(self.names), self.colours)
+        colours = {code: (*map(int, colour), 255) for code, colour in enumerate(painted, 1)}
         with warnings.catch_warnings(), replacing(path) as temporary:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(temporary, "w", **profile) as file:

@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from mamol.core.files import replacing
+from mamol.evaluation.plots_layout import place_map
+from mamol.evaluation.plots_missing import COLOURS
 
 # Chosen greedily in CIELAB so that every pair stays apart for normal, protan and deutan sight (Machado et al. 2009).
 # fmt: off
@@ -25,21 +28,22 @@ _QUALITATIVE = (
     "#D20F5A", "#3C1E3C", "#FFE1A5", "#694B0F", "#005AFF", "#E1B4FF", "#F08778", "#960F78", "#5A0000", "#E1A51E",
 )
 # fmt: on
-_LOSSES = (("train/loss", "training", "C0"), ("val/loss", "validation", "C1"))
+_LOSSES = (("train/loss", "training", COLOURS[0]), ("val/loss", "validation", COLOURS[1]))
 
 
-def class_colours(count: int) -> np.ndarray:
+def class_colours(count: int, chosen: Sequence[str] = ()) -> np.ndarray:
     """Colours of the classes, the same in every figure and in the GeoTIFF's colour table.
 
     Args:
         count: Number of classes.
+        chosen: The scene's own, ``#rrggbb`` of each class; empty: none.
 
     Returns:
-        (count, 3) uint8 RGB. Up to 20 classes are distinguishable by colour-blind readers; more come from a
-        rainbow, which is not.
+        (count, 3) uint8 RGB. Where none are chosen, up to 20 classes are distinguishable by colour-blind readers; more
+        come from a rainbow, which is not.
     """
-    if count <= len(_QUALITATIVE):
-        colours = np.array([to_rgb(code) for code in _QUALITATIVE[:count]]).reshape(count, 3)
+    if chosen or count <= len(_QUALITATIVE):
+        colours = np.array([to_rgb(code) for code in chosen or _QUALITATIVE[:count]]).reshape(count, 3)
     else:
         colours = matplotlib.colormaps["turbo"](np.linspace(0, 1, count))[:, :3]
     return np.rint(255 * colours).astype(np.uint8)
@@ -90,13 +94,14 @@ def confusion_plot(matrix: np.ndarray, classes: Sequence[str], title: str) -> Fi
     return figure
 
 
-def training_curves(history: pd.DataFrame, score: str = "OA") -> Figure:
-    """Draws loss, a validation score and learning rate over the epochs; a missing column leaves its panel out.
+def training_curves(history: pd.DataFrame, score: str = "OA", title: str = "") -> Figure:
+    """Draws loss, a validation score and learning rate over the epochs, from 1; a missing column leaves its panel out.
 
     Args:
-        history: Rows of the CSV log: ``epoch``, ``train/loss``, ``val/loss``, ``val/<score>`` (%), ``lr``. Cells may be
-            NaN, and an epoch may have several rows: they are averaged. Without ``epoch`` every row is one.
+        history: Rows of the CSV log: ``epoch`` (from 0), ``train/loss``, ``val/loss``, ``val/<score>`` (%), ``lr``.
+            Cells may be NaN, and an epoch may have several rows: they are averaged. Without ``epoch`` every row is one.
         score: Name of the score.
+        title: Title of the figure.
 
     Returns:
         The figure; without any of the columns it says so.
@@ -106,18 +111,20 @@ def training_curves(history: pd.DataFrame, score: str = "OA") -> Figure:
     curves = {name: curve for name, curve in curves.items() if len(curve)}
     panels = [
         ("loss", [entry for entry in _LOSSES if entry[0] in curves]),
-        (f"validation {score} (%)", [(f"val/{score}", "", "C2")] if f"val/{score}" in curves else []),
-        ("learning rate", [("lr", "", "C3")] if "lr" in curves else []),
+        (f"validation {score} (%)", [(f"val/{score}", "", COLOURS[2])] if f"val/{score}" in curves else []),
+        ("learning rate", [("lr", "", COLOURS[3])] if "lr" in curves else []),
     ]
     panels = [(label, lines) for label, lines in panels if lines]
-    figure = Figure(figsize=(4.2 * max(len(panels), 1), 3.4), layout="constrained")
+    figure = Figure(figsize=(4.4 * max(len(panels), 1), 3.7), layout=ConstrainedLayoutEngine(w_pad=0.12))
+    if title:
+        figure.suptitle(title)
     if not panels:
         figure.text(0.5, 0.5, "no training history", ha="center", va="center")
     for index, (label, lines) in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), index, xlabel="epoch", ylabel=label)
         for name, legend, colour in lines:
-            axes.plot(curves[name].index, curves[name], label=legend, color=colour, marker=".", markersize=4)
-        axes.set_xlim(means.index.min() - 0.5, means.index.max() + 0.5)
+            axes.plot(curves[name].index + 1, curves[name], label=legend, color=colour, marker=".", markersize=4)
+        axes.set_xlim(means.index.min() + 0.5, means.index.max() + 1.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if label.endswith("loss"):
@@ -126,15 +133,23 @@ def training_curves(history: pd.DataFrame, score: str = "OA") -> Figure:
 
 
 def class_map(
-    classified: np.ndarray, classes: Sequence[str], *, title: str, labels: np.ndarray | None = None
+    classified: np.ndarray,
+    classes: Sequence[str],
+    *,
+    title: str,
+    labels: np.ndarray | None = None,
+    colours: Sequence[str] = (),
 ) -> Figure:
     """Draws the class of every pixel, with a legend and, if given, the ground truth beside it.
+
+    The legend stands right of the map, or below it where it is higher than the map and the map is wide.
 
     Args:
         classified: (H, W) class index from 0; negative pixels stay white.
         classes: K names.
         title: Title of the figure.
         labels: (H, W) ground truth, 1-K, 0 where there is none.
+        colours: ``#rrggbb`` of each class; empty: the palette.
 
     Returns:
         The figure.
@@ -142,25 +157,19 @@ def class_map(
     panels = {"classified": classified}
     if labels is not None:
         panels["ground truth"] = labels.astype(int) - 1  # unsigned labels would wrap at 0
-    height, width = classified.shape
-    stacked = width > height
-    rows, cols = (len(panels), 1) if stacked else (1, len(panels))
-    across = 9.0 if stacked else 4.5 * len(panels)
-    down = np.clip(across / cols * height / width, 1.2, 9) * rows + 0.5 * rows
-    colours = class_colours(len(classes)) / 255
-    figure = Figure(figsize=(across + 1.8, max(down + 0.4, 0.25 * len(classes) + 0.6)), layout="compressed")
-    figure.suptitle(title)
-    for index, (name, content) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(rows, cols, index, xlabel="column (pixel)", ylabel="row (pixel)")
+    painted = class_colours(len(classes), colours) / 255
+    figure = Figure()
+    for name, content in panels.items():
+        axes = figure.add_subplot(label=name, xlabel="column (pixel)", ylabel="row (pixel)")
         if len(panels) > 1:
             axes.set_title(name, fontsize="medium")
         shown = np.ma.masked_less(content, 0)
-        axes.imshow(shown, ListedColormap(colours), vmin=-0.5, vmax=len(classes) - 0.5, interpolation="nearest")
+        axes.imshow(shown, ListedColormap(painted), vmin=-0.5, vmax=len(classes) - 0.5, interpolation="nearest")
     handles = [
         Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=name)
-        for colour, name in zip(colours, classes, strict=True)
+        for colour, name in zip(painted, classes, strict=True)
     ]
     if any((content < 0).any() for content in panels.values()):
         handles.append(Patch(facecolor="white", edgecolor="black", linewidth=0.4, label="unlabelled"))
-    figure.legend(handles=handles, loc="outside right upper", frameon=False)
+    place_map(figure, classified.shape, handles, title)
     return figure

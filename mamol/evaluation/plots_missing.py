@@ -1,63 +1,110 @@
 """Figures on missing modalities: accuracy against the missing rate, and which experts are used under each pattern."""
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from mamol.evaluation.statistics import SHARES, wilson
 
 # Okabe and Ito (2008) without yellow, which is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "osD^vP*X"
 _LINES = ("-", "--", ":", "-.")
+_WHAT_TO_SEE = (
+    "A cell is the share of tokens whose first choice is this expert in this block, with only the modalities above the "
+    "panel present; columns sum to 100. Where a column differs from panel to panel, the choice depends on what is "
+    "missing (also because the tokens are of other modalities); where it is the same in all panels, it does not."
+)
 
 
-def accuracy_plot(grid: pd.DataFrame, patterns: pd.DataFrame, title: str, score: str = "OA") -> Figure:
+def accuracy_plot(
+    grid: pd.DataFrame, patterns: pd.DataFrame, title: str, score: str = "OA", chance: float | None = None
+) -> Figure:
     """Draws a score against the missing rate, a line per type, and the score under each pattern beside it.
 
+    A score that is a share of the samples has Wilson's 95 % interval; others have none. The axis is the whole scale,
+    so that a small difference looks small.
+
     Args:
-        grid: Columns ``type``, ``ratio`` (0-1) and that of the score (percent; NaN leaves a gap).
-        patterns: Columns ``present`` and that of the score.
+        grid: Columns ``type``, ``ratio`` (0-1), ``n`` and that of the score (percent; NaN leaves a gap).
+        patterns: Columns ``present``, ``n`` and that of the score.
         title: Title of the figure.
         score: Name of the score.
+        chance: What guessing reaches, in percent, as a line; None: no line.
 
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
     figure.suptitle(title)
     curves, points = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    _curves(curves, grid, score)
+    _points(points, patterns, score)
+    curves.set(
+        xlabel="incomplete test samples, missing rate η (%)",
+        ylabel=f"{score} (%)",
+        title="by what goes missing",
+        ylim=(0, 100),
+        yticks=range(0, 101, 20),
+    )
+    points.set(xlabel="present modalities", title="every sample under one pattern")
+    points.tick_params(labelleft=True)
+    curves.legend(title="missing", loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize="small")
+    for axes in (curves, points):
+        axes.grid(alpha=0.3)
+        if chance is not None:
+            axes.axhline(chance, color="0.35", linestyle=(0, (1, 1.5)))
+    if chance is not None:  # on the left, where most is present, scores are highest
+        place = {"xy": (0.01, chance), "xycoords": curves.get_yaxis_transform(), "va": "bottom", "fontsize": "small"}
+        curves.annotate(f"guessing: {chance:.1f} %", **place)
+    if score in SHARES:
+        figure.supxlabel(
+            "Shades and bars: 95 % Wilson score intervals. All lines are of the same test samples.", fontsize="medium"
+        )
+    return figure
+
+
+def _curves(axes: Axes, grid: pd.DataFrame, score: str) -> None:
     for number, (kind, rows) in enumerate(grid.groupby("type", sort=False)):
         rows = rows.sort_values("ratio")
-        curves.plot(
+        if score in SHARES:
+            low, high = wilson(rows[score], rows["n"])
+            axes.fill_between(100 * rows["ratio"], low, high, color=COLOURS[number % len(COLOURS)], alpha=0.1, lw=0)
+        axes.plot(
             100 * rows["ratio"],
             rows[score],
-            label=kind,
+            label="both: any incomplete\npattern, evenly" if kind in ("both", "all") else kind,
             color=COLOURS[number % len(COLOURS)],
             marker=_MARKERS[number % len(_MARKERS)],
             linestyle=_LINES[number // len(COLOURS) % len(_LINES)],
             markersize=5,
         )
-    curves.set(
-        xlabel="incomplete test samples, missing rate η (%)", ylabel=f"{score} (%)", title="by what goes missing"
-    )
-    curves.legend(title="missing", ncols=2, fontsize="small")
-    curves.grid(alpha=0.3)
-    points.plot(range(len(patterns)), patterns[score], color=COLOURS[0], marker="o", linestyle="")
-    for place, value in enumerate(patterns[score]):
+
+
+def _points(axes: Axes, patterns: pd.DataFrame, score: str) -> None:
+    places, values = range(len(patterns)), patterns[score]
+    low, high = wilson(values, patterns["n"]) if score in SHARES else (values, values)
+    axes.errorbar(places, values, [values - low, high - values], color=COLOURS[0], fmt="o", capsize=3)
+    for place, value, top in zip(places, values, high, strict=True):
         if np.isfinite(value):
-            points.annotate(f"{value:.1f}", (place, value), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    points.set_xticks(range(len(patterns)), patterns["present"], rotation=40, ha="right", rotation_mode="anchor")
-    points.set(xlabel="present modalities", title="every sample under one pattern")
-    known = pd.concat([grid[score], patterns[score]]).dropna()
-    if len(known):
-        margin = max(1.0, 0.08 * float(np.ptp(known)))
-        curves.set_ylim(max(0, known.min() - margin), min(102, known.max() + margin))
-    points.margins(x=0.1)
-    points.grid(alpha=0.3)
-    return figure
+            above = top < 93  # the axis ends at 100
+            axes.annotate(
+                f"{value:.1f}",
+                (place, top if above else value),
+                (0, 4) if above else (0, -16),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+    axes.set_xticks(places, patterns["present"], rotation=40, ha="right", rotation_mode="anchor")
+    axes.margins(x=0.1)
 
 
 def routing_plot(used: pd.DataFrame, title: str) -> Figure:
-    """Draws which experts each layer uses, one panel per missing pattern (the paper's Figure 5).
+    """Draws which experts each layer uses, one panel per missing pattern (the paper's Figure 5), and says what to see.
 
     Args:
         used: Columns ``layer``, ``pattern``, ``expert``, ``top1_share`` (0-1), one row per combination.
@@ -88,7 +135,9 @@ def routing_plot(used: pd.DataFrame, title: str) -> Figure:
             axes.text(col, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=7)
     for axes in grid.flat[len(patterns) :]:
         axes.remove()
-    figure.supxlabel("block of the tower (from 0)")
+    sentence = fill(_WHAT_TO_SEE, int(13 * figure.get_figwidth()))
+    figure.set_figheight(figure.get_figheight() + 0.17 * (sentence.count("\n") + 2))
+    figure.supxlabel(f"block of the tower (from 0)\n\n{sentence}", fontsize="medium")
     figure.supylabel("expert (from 0)")
     figure.colorbar(image, ax=figure.axes, label="tokens that choose the expert first (%)")
     return figure

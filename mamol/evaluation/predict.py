@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mamol.core.errors import MamolError
 from mamol.core.names import canonical
 from mamol.core.settings import Settings
+from mamol.data.facts import shown_name
 from mamol.data.patches import WindowCutter
 from mamol.data.scenes import Scene, load_scene
 from mamol.evaluation.maps import Map, classify_scene
@@ -102,7 +103,7 @@ def draw_map(
         batch=batch,
         progress=progress,
     )
-    return Map.of(classified, confidence, network.spec.classes, title, scene.georeference)
+    return Map.of(classified, confidence, network.spec.classes, title, scene.georeference, scene.colours)
 
 
 def map_title(scene: str, pattern: Sequence[str], info: CheckpointInfo) -> str:
@@ -114,7 +115,7 @@ def map_title(scene: str, pattern: Sequence[str], info: CheckpointInfo) -> str:
         info: Of the checkpoint.
     """
     remark = " (random frozen weights)" if info.random_weights else ""
-    return f"{scene}: {info.network.method} with {'+'.join(pattern)}{remark}"
+    return f"{shown_name(info.data['dataset'], scene)}: {info.network.method} with {'+'.join(pattern)}{remark}"
 
 
 def present_patterns(present: str, info: CheckpointInfo) -> list[list[str]]:

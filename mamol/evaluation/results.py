@@ -36,13 +36,17 @@ def write_results(
     """
     table = data.tables["test"]
     index, probabilities = predictions
-    dataset, backbone = facts["data"]["dataset"], facts["backbone"]
-    title = marked(f"test of {facts['method']} on {dataset}", dataset, backbone["random"])
-    for name, figure in figures_of(task, probabilities, table.label[index], table.info.classes, title).items():
+    backbone = facts["backbone"]
+
+    def title(what: str) -> str:
+        return marked(f"{what} of {facts['method']} on {table.info.shown}", table.info.dataset, backbone["random"])
+
+    tested = "test" if len(index) == len(table) else f"test on {len(index)} of {len(table)} samples"
+    for name, figure in figures_of(task, probabilities, table.label[index], table.info.classes, title(tested)).items():
         save_figure(figure, folder / f"{name}.png")
     kept = frame(table, data.modalities, data.masks["test"].first, index, probabilities)
     write_predictions(folder / "predictions.parquet", kept, {"method": facts["method"], "weights": backbone["weights"]})
     history = folder / "history.csv"
     if history.exists():
-        save_figure(training_curves(pd.read_csv(history), task.selection), folder / "curves.png")
+        save_figure(training_curves(pd.read_csv(history), task.selection, title("training")), folder / "curves.png")
     write_json(folder / "metrics.json", {"test": result, **facts})

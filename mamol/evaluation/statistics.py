@@ -1,4 +1,7 @@
-"""What a difference between results is worth: spread over seeds, and two methods on the same test samples."""
+"""What a result and a difference between results are worth.
+
+One test has the interval that its samples leave, seeds have a spread, two methods a paired test on the same samples.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import is_integer_dtype
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from mamol.core.errors import MamolError
 from mamol.evaluation.predictions import KEYS, read_predictions
 
+SHARES = ("OA", "accuracy")
+"""Scores that are a share of the samples, in percent; they have an interval by themselves."""
 LEVEL = 0.05  # a difference that chance gives more often than this is noise
 RESAMPLES = 10_000
 
@@ -64,6 +69,55 @@ def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
     if not len(values):
         raise MamolError("mean and standard deviation of no results: run at least one seed")
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def wilson(
+    percent: ArrayLike, n: ArrayLike, *, level: float = LEVEL
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wilson's score interval of a share of samples, element by element.
+
+    It takes the samples as drawn independently; it does not know of seeds, nor that neighbouring pixels are alike.
+
+    Args:
+        percent: How many of the samples are right, in percent.
+        n: Samples.
+        level: The interval holds the share ``1 - level``.
+
+    Returns:
+        Lower and upper end in percent; NaN where there is no sample.
+    """
+    share, count = np.asarray(percent, float) / 100, np.asarray(n, float)
+    z = float(norm.ppf(1 - level / 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+        half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return 100 * (middle - half), 100 * (middle + half)
+
+
+def interval_text(percent: float | None, n: int) -> str:
+    """Wilson's 95 % interval for tables.
+
+    Args:
+        percent: Of ``wilson``; None without a sample.
+        n: Samples.
+    """
+    if percent is None or not n:
+        return "-"
+    low, high = wilson(percent, n)
+    return f"{low:.1f}-{high:.1f}"
+
+
+def chance_level(score: str, classes: int) -> float | None:
+    """What guessing reaches, in percent: every class as often as any other.
+
+    Args:
+        score: Its name.
+        classes: K.
+
+    Returns:
+        None where it depends on more than the number of classes.
+    """
+    return 100 / classes if score in SHARES else {"AUROC": 50.0}.get(score)
 
 
 def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:

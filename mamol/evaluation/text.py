@@ -2,25 +2,37 @@
 
 from typing import Any
 
+from mamol.evaluation.statistics import SHARES, interval_text
+
+INTERVAL = "95 % interval"  # head of the column
+
 
 def as_text(result: dict[str, Any]) -> str:
     """The scores as a table for people: one line for all samples and one per missing pattern.
+
+    Patterns hold different samples, and few of them; so a score that is a share of the samples has Wilson's 95 %
+    interval beside it.
 
     Args:
         result: As ``mamol.core.task.Task.report`` gives it.
     """
     rows = [("all", result), *result["per_pattern"].items()]
     names = [name for name, value in rows[-1][1].items() if name != "n" and not isinstance(value, dict)]
-    heads = {name: f"{'kappa' if name == 'kappa' else f'{name} %':>6}" for name in names}
+    heads = []
+    for name in names:
+        heads += [f"{'kappa' if name == 'kappa' else f'{name} %':>6}", *([INTERVAL] if name in SHARES else [])]
     width = max(len(name) for name, _ in rows)
-    lines = [f"{'present':<{width}}  {'samples':>7}  " + "  ".join(heads.values())]
-    lines += [
-        f"{name:<{width}}  {row['n']:>7}  "
-        + "  ".join(f"{_cell(row[key]):>{len(head)}}" for key, head in heads.items())
-        for name, row in rows
-    ]
+    lines = [f"{'present':<{width}}  {'samples':>7}  " + "  ".join(heads)]
+    for name, row in rows:
+        cells = zip(_cells(row, names), heads, strict=True)
+        lines.append(f"{name:<{width}}  {row['n']:>7}  " + "  ".join(f"{cell:>{len(head)}}" for cell, head in cells))
     return "\n".join(lines)
 
 
-def _cell(value: float | None) -> str:
-    return "-" if value is None else format(value, ".2f")
+def _cells(row: dict[str, Any], names: list[str]) -> list[str]:
+    cells = []
+    for name in names:
+        value = row[name]
+        cells += ["-" if value is None else format(value, ".2f")]
+        cells += [interval_text(value, row["n"])] if name in SHARES else []
+    return cells

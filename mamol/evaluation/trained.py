@@ -70,8 +70,9 @@ class Trained:
         Args:
             what: What was done, such as ``test``.
         """
-        dataset = self.table.info.dataset
-        return marked(f"{what} of {self.network.spec.method} on {dataset}", dataset, self.network.random_weights)
+        info = self.table.info
+        text = f"{what} of {self.network.spec.method} on {info.shown}"
+        return marked(text, info.dataset, self.network.random_weights)
 
     def folder(self, name: str) -> Path:
         """Where the results go: a folder in the checkpoint's run, or in a new run for a checkpoint outside any run.

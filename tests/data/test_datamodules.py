@@ -178,6 +178,37 @@ def test_ranks_share_the_samples(samples: int, size: int, ranks: int, seed: int,
             assert sorted(seen) == list(range(samples)), "each is tested once"
 
 
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4), st.integers(1, 4), st.integers(0, 3))
+def test_a_limit_draws_the_evaluated_samples_over_the_whole_table(
+    samples: int, size: int, ranks: int, limit: int, seed: int
+) -> None:
+    def seen(shuffle: bool, limit: int | None) -> list[list[list[int]]]:
+        return [
+            [index.tolist() for index, _ in Batches(masks(samples=samples), samples, size, seed=seed, shuffle=shuffle,
+             rank=rank, ranks=ranks, limit=limit)]
+            for rank in range(ranks)
+        ]  # fmt: skip
+
+    limited = seen(False, limit)
+    drawn = sorted(number for batches in limited for batch in batches for number in batch)
+    assert all(len(batches) <= limit for batches in limited)
+    assert len(set(drawn)) == len(drawn) == min(samples, limit * size * ranks)
+    assert limited == seen(False, limit), "the same in every epoch"
+    if limit * size * ranks >= samples:
+        assert limited == seen(False, None), "a limit that leaves everything changes nothing"
+    assert seen(True, limit) == [batches[:limit] for batches in seen(True, None)], "an epoch's order is a draw itself"
+
+
+def test_a_limited_evaluation_is_not_the_beginning_of_the_table() -> None:
+    """Tables are ordered by class and place: of 10 classes, 40 samples at the front of 200 have but 2."""
+    label = np.repeat(np.arange(10), 20)
+    for seed in range(5):
+        index = np.concatenate([i for i, _ in Batches(masks(), 200, 20, seed=seed, shuffle=False, limit=2)])
+        assert len(index) == 40
+        assert len(set(label[index].tolist())) >= 8
+        assert index.tolist() == sorted(index), "in the table's order, so that files are read forwards"
+
+
 class Windows(Samples):
     """A table of 2 × 2 windows that all hold their sample's number, and nothing but what may be read."""
 

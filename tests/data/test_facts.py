@@ -19,6 +19,7 @@ def test_the_numbers_of_an_entry_agree(facts: SceneFacts) -> None:
     if facts.counts and facts.train_counts:
         assert tuple(a + b for a, b in zip(facts.train_counts, facts.test_counts, strict=True)) == facts.counts
     assert set(facts.default_modalities) <= set(facts.modalities)
+    assert len(facts.colours) in (0, len(facts.classes))
     assert len(set(facts.classes)) == len(facts.classes)
     for places in facts.modalities.values():
         assert len(set(places)) == len(places)

@@ -15,6 +15,7 @@ from mamol.data.missing import draw
 from mamol.data.tables import open_tables
 from mamol.evaluation.grid import all_types, score
 from mamol.evaluation.patterns import all_patterns, evaluate_patterns, under_mask
+from mamol.evaluation.statistics import wilson
 from mamol.evaluation.trained import Trained, open_trained
 from tests.lines import QUICK, run, trained
 
@@ -48,6 +49,18 @@ def test_every_cell_of_the_default_grid_is_there(evaluated: tuple[Path, str], fi
     assert "synthetic scene, random frozen weights" in text
     assert text.strip() in printed
     assert (folder / "accuracy.png").stat().st_size > 10_000
+
+
+def test_each_pattern_has_its_interval(evaluated: tuple[Path, str]) -> None:
+    folder, _ = evaluated
+    _, _, table = (folder / "evaluation.md").read_text().partition("## Every sample under each pattern")
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "|" in line]
+    assert head == ["present", "n", "OA", "OA, 95 % interval", "AA", "kappa"]
+    assert len(rows) == 7
+    kept = pd.read_csv(folder / "patterns.csv")
+    for (name, n, _, shown, *_), oa in zip(rows, kept["OA"], strict=True):
+        low, high = wilson(oa, int(n))
+        assert shown == f"{low:.1f}-{high:.1f}", name
 
 
 @pytest.mark.parametrize(("ratio", "kind"), [(0.7, "both"), (0.5, "lidar+sar"), (0.0, "hsi")])

@@ -9,23 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from mamol.evaluation import plots
+from tests.sight import SIGHT, cielab
 
 CLASSES = ("water", "grass", "trees")
-# Machado, Oliveira, Fernandes (2009), severity 1.0, on linear RGB.
-SIGHT = {
-    "normal": np.eye(3),
-    "protan": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
-    "deutan": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
-}
-
-
-def cielab(colours: np.ndarray, sight: np.ndarray) -> np.ndarray:
-    rgb = colours / 255
-    linear = np.clip(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ sight.T, 0, 1)
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = linear @ to_xyz.T / (0.9505, 1, 1.089)
-    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
 
 
 def legend_texts(figure: Figure) -> list[str]:
@@ -70,12 +56,14 @@ def test_training_curves_averages_the_rows_of_an_epoch_and_skips_empty_cells() -
             "lr": [1e-3, np.nan, 2e-3, np.nan],
         }
     )
-    figure = plots.training_curves(history)
+    figure = plots.training_curves(history, title="training of mamol on Trento")
+    assert figure.get_suptitle() == "training of mamol on Trento"
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "validation OA (%)", "learning rate"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
     train, val = figure.axes[0].lines
-    np.testing.assert_allclose(train.get_xydata(), [[0, 1.5], [1, 0.5]])
-    np.testing.assert_allclose(val.get_xydata(), [[0, 1.8], [1, 0.9]])
+    np.testing.assert_allclose(train.get_xydata(), [[1, 1.5], [2, 0.5]])  # people count epochs from 1
+    np.testing.assert_allclose(val.get_xydata(), [[1, 1.8], [2, 0.9]])
+    assert figure.axes[0].get_xlim() == (0.5, 2.5)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from mamol.core.predictions import KeptPredictions
 from mamol.data.tables import open_tables
 from mamol.evaluation.predictions import read_predictions
 from mamol.tasks.metrics import scores
-from tests.lines import trained
+from tests.lines import QUICK, run
 
 CLASSES = ["water", "grass", "crops", "trees", "buildings", "roads"]
 
@@ -40,10 +40,21 @@ def test_a_run_keeps_the_predictions_that_its_scores_count(finished_run: Path, t
 
 
 def test_a_quick_check_keeps_what_it_tested(finished_run: Path, table_folder: Path, tmp_path: Path) -> None:
-    folder = trained(
-        tmp_path, f"data_root={table_folder}", f"load_path={finished_run}", "test_only=True", "limit_batches=2"
-    )
-    assert read_predictions(folder)["index"].tolist() == list(range(16))
+    given = ("with", "remote", *QUICK, f"log_dir={tmp_path}", f"data_root={table_folder}", f"load_path={finished_run}")
+    result = run(*given, "test_only=True", "limit_batches=2")
+    assert result.returncode == 0, result.stderr[-1500:]
+    *_, said, folder = result.stdout.splitlines()
+    kept = read_predictions(folder)["index"].tolist()
+    assert len(kept) == 16
+    assert kept != list(range(16)), "the first rows of a table are of its first classes"
+    assert "limit_batches=2 leaves at most 2 batches" in said
+    assert "tested on 16 of 36 samples" in said
+    metrics = json.loads((Path(folder) / "metrics.json").read_text())
+    assert (metrics["limit_batches"], metrics["test"]["n"]) == (2, 16)
+
+
+def test_a_whole_run_does_not_say_that_it_was_limited(finished_run: Path) -> None:
+    assert json.loads((finished_run / "metrics.json").read_text())["limit_batches"] is None
 
 
 def test_a_sample_tested_twice_is_a_bug() -> None:

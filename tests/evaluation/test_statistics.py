@@ -13,7 +13,7 @@ from scipy import stats
 
 from mamol.core.errors import MamolError
 from mamol.evaluation.predictions import read_predictions, write_predictions
-from mamol.evaluation.statistics import bootstrap, compare, mcnemar, mean_std
+from mamol.evaluation.statistics import bootstrap, compare, interval_text, mcnemar, mean_std, wilson
 
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
 
@@ -23,6 +23,21 @@ def test_mean_and_standard_deviation_over_seeds() -> None:
     assert mean_std([5.0]) == (5.0, None)
     with pytest.raises(MamolError, match="run at least one seed"):
         mean_std([])
+
+
+@given(st.integers(1, 500), st.floats(0, 1), st.sampled_from([0.05, 0.1]))
+def test_wilson_is_scipy_s(n: int, share: float, level: float) -> None:
+    right = round(share * n)
+    expected = stats.binomtest(right, n).proportion_ci(1 - level, method="wilson")
+    low, high = wilson(100 * right / n, n, level=level)
+    assert (low, high) == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-6)
+
+
+def test_the_interval_as_text() -> None:
+    assert interval_text(50.0, 4) == "15.0-85.0"
+    assert interval_text(100.0, 10) == "72.2-100.0"
+    assert interval_text(None, 0) == "-"
+    assert np.isnan(wilson([50.0, np.nan], [0, 5])).all()
 
 
 @given(PAIRS)

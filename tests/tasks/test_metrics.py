@@ -8,6 +8,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_cohen_kappa, multiclass_recall
 
 from mamol.core.task import TASKS
+from mamol.evaluation.statistics import wilson
 from mamol.evaluation.text import as_text
 from mamol.tasks.metrics import confusion, recall, scores
 
@@ -61,6 +62,21 @@ def test_nothing_and_a_single_class_have_no_kappa() -> None:
 def test_text_has_a_line_per_pattern() -> None:
     result = reported()[0]
     lines = as_text(result).splitlines()
-    assert lines[0].split() == ["present", "samples", "OA", "%", "AA", "%", "kappa"]
+    assert lines[0].split() == ["present", "samples", "OA", "%", "95", "%", "interval", "AA", "%", "kappa"]
     assert [line.split()[0] for line in lines[1:]] == ["all", "hsi+lidar", "hsi", "lidar"]
     assert f"{result['OA']:.2f}" in lines[1]
+    for line, row in zip(lines[1:], [result, *result["per_pattern"].values()], strict=True):
+        low, high = wilson(row["OA"], row["n"])
+        assert line.split()[2:5] == [f"{row['OA']:.2f}", f"{low:.1f}-{high:.1f}", f"{row['AA']:.2f}"]
+        assert len(line) == len(lines[0])
+
+
+def test_text_of_scores_that_are_no_share_of_the_samples_has_no_interval() -> None:
+    row = {"n": 4, "AUROC": 75.0, "accuracy": 50.0}
+    empty = {"n": 0, "AUROC": None, "accuracy": None}
+    head, *lines = as_text({**row, "per_pattern": {"image": row, "text": empty}}).splitlines()
+    assert head.split() == ["present", "samples", "AUROC", "%", "accuracy", "%", "95", "%", "interval"]
+    assert lines[1].split() == ["image", "4", "75.00", "50.00", "15.0-85.0"]
+    assert lines[2].split() == ["text", "0", "-", "-", "-"]
+    several = {"n": 4, "F1_macro": 75.0}
+    assert "interval" not in as_text({**several, "per_pattern": {"image": several}})
