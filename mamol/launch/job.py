@@ -32,16 +32,16 @@ class Job:
         config: Every option of ``python run.py``; paths are absolute.
         follow_up: Command on the trained network, such as ``evaluate``; empty: none.
         follow_options: Its options.
-        follow_version: Grows where the command gives other results than an earlier version did with the same options.
         script: What is run with them.
+        follow_version: Grows where the command gives other results than an earlier version did with the same options.
     """
 
     name: str
     config: dict[str, Any]
     follow_up: str = ""
     follow_options: dict[str, Any] = field(default_factory=dict)
-    follow_version: int = 1
     script: Path = ROOT / "run.py"
+    follow_version: int = 1
 
     @property
     def folder(self) -> Path:
