@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mamol.backbones.huggingface import weight_file
 from mamol.backbones.vilt import NAME as VILT
-from mamol.backbones.vilt import is_vilt
 from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
 from mamol.core.settings import Settings
@@ -17,7 +15,7 @@ from mamol.data.tableinfo import TableInfo
 from mamol.data.tables import AnyTable, open_tables
 from mamol.experiments.reproduce.paper import TABLES, PaperTable, Row
 from mamol.experiments.reproduce.reported import counterpart
-from mamol.experiments.reproduce.variants import ON_VILT, variants
+from mamol.experiments.reproduce.variants import ON_VILT, variants, vilt_folder
 from mamol.launch.job import Job
 
 ADDED = frozenset(("head",))
@@ -182,7 +180,7 @@ class Base:
         if weights.exists():
             base["clip_weights"] = str(weights.resolve())
         known = sha256_of(weights) if weights.is_file() else settings.network.clip_weights
-        return cls(base, known, _vilt(settings) if vilt else ("", ""))
+        return cls(base, known, vilt_folder(settings.reproduce) if vilt else ("", ""))
 
     def job(
         self,
@@ -218,18 +216,6 @@ class Base:
         key = _sha256({"options": decisive, "data": source.fingerprint, "weights": weights})
         config["exp_name"] = key[:16]
         return Job(name, config, follow_up, dict(follow_options or {}))
-
-
-def _vilt(settings: Settings) -> tuple[str, str]:
-    """Folder and sha256 of the ViLT that ``vilt_weights`` names."""
-    asked = settings.reproduce
-    folder = Path(asked.vilt_weights).expanduser()
-    if not asked.vilt_weights or not is_vilt(folder):
-        raise MamolError(
-            f"methods={','.join(asked.methods)}: {', '.join(ON_VILT)} need vilt_weights=<folder of a ViLT, with "
-            f"config.json (model_type vilt) and its weights>, not {asked.vilt_weights!r}"
-        )
-    return str(folder.resolve()), sha256_of(weight_file(folder))
 
 
 def find_sources(settings: Settings, table: PaperTable) -> list[Source]:

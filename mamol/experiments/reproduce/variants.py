@@ -1,8 +1,14 @@
 """What ``methods=`` of ``reproduce`` can name: methods, and methods with options of their own."""
 
+from pathlib import Path
 from typing import Any
 
+from mamol.backbones.huggingface import weight_file
 from mamol.backbones.vilt import NAME as VILT
+from mamol.backbones.vilt import is_vilt
+from mamol.core.errors import MamolError
+from mamol.core.files import sha256_of
+from mamol.core.groups import ReproduceSettings
 from mamol.core.method import METHODS
 from mamol.network import methods as _built_in  # noqa: F401 - registers them
 
@@ -37,3 +43,21 @@ def variants() -> dict[str, dict[str, Any]]:
         "released_vision_language": RELEASED_VISION_LANGUAGE,
         **{name: {"method": own, "backbone": VILT, "fusion": "single_stream"} for name, own in ON_VILT.items()},
     }
+
+
+def vilt_folder(asked: ReproduceSettings) -> tuple[str, str]:
+    """Where the ViLT of the methods in ``ON_VILT`` lies, and sha256 of its weights.
+
+    Args:
+        asked: What was asked for.
+
+    Raises:
+        MamolError: ``vilt_weights`` is no folder of a ViLT.
+    """
+    folder = Path(asked.vilt_weights).expanduser()
+    if not asked.vilt_weights or not is_vilt(folder):
+        raise MamolError(
+            f"methods={','.join(asked.methods)}: {', '.join(ON_VILT)} need vilt_weights=<folder of a ViLT, with "
+            f"config.json (model_type vilt) and its weights>, not {asked.vilt_weights!r}"
+        )
+    return str(folder.resolve()), sha256_of(weight_file(folder))
