@@ -8,8 +8,12 @@ import pytest
 from config import ex
 from mamol.core.method import METHODS
 from mamol.data.facts import DATASETS
+from mamol.experiments.reproduce.paper import FIGURE5_CLASS, TABLES
 from mamol.experiments.reproduce.reported import reported
+from mamol.experiments.reproduce.variants import RELEASED_VISION_LANGUAGE
+from mamol.network.parameters import count
 from tests.pages import ROOT, options, quoted, section, tables
+from tests.parity.test_parity_vision_language import vit_b_16
 from tests.test_docs import ALLOWED, check_option, literal
 
 PAGE = ROOT / "docs" / "FIDELITY.md"
@@ -71,6 +75,35 @@ def test_expected_overlap_follows_from_the_class_sizes() -> None:
         expected = [min(sizes), round(shared, 1), total, round(100 * shared / total, 1)]
         columns = ("smallest class", "expected shared", "of test pixels", "percent")
         assert [float(row[column]) for column in columns] == expected
+
+
+def test_the_image_text_networks_have_the_sizes_that_are_stated() -> None:
+    known = {name: RELEASED_VISION_LANGUAGE[name] for name in METHODS["released"].options}
+    released, default = (
+        count(vit_b_16(method, **of))["trainable"] for method, of in (("released", known), ("mamol", {}))
+    )
+    (row,) = (row for row in tables(section(PAGE, "Images and texts")) if row["setting"].endswith("23 classes"))
+    assert row["here"] == f"{default:,}; {released:,} with `released_vision_language`"
+    (row,) = (row for row in tables(section(PAGE, "Tables and figures")) if row["of"] == "Table 2, MaMOL")
+    assert row["here"] == f"`mamol`, {default:,}; `released_vision_language`, {released:,}, on request"
+    assert all(f"{number:,}" in TABLES["table2"].note for number in (default, released))
+
+
+def test_what_the_paper_says_of_training_images_and_texts_is_named_beside_the_deviation() -> None:
+    rows = {row["setting"]: row for row in tables(section(PAGE, "Images and texts"))}
+    task, stated = (ex.named_configs[name]() for name in ("task_finetune_mmimdb", "as_stated"))
+    assert (rows["learning rate"]["paper"], stated["learning_rate"]) == ("2e-3", 2e-3)
+    assert rows["learning rate"]["here"] == "1e-2; 2e-3 with `as_stated`"
+    assert task["learning_rate"] == 1e-2
+    assert rows["batch"]["paper"].startswith(str(stated["batch_size"]))
+    assert rows["batch"]["here"] == f"{task['batch_size']} by accumulation; {stated['batch_size']} with `as_stated`"
+
+
+def test_figure_5_shows_the_class_that_the_page_names() -> None:
+    (row,) = (row for row in tables(section(PAGE, "Tables and figures")) if row["of"] == "Figure 5, class 7")
+    names = DATASETS["houston2013"].classes
+    assert row["here"].endswith(f": {names[FIGURE5_CLASS - 1].lower()}")
+    assert f"{names[FIGURE5_CLASS].lower()} (`routing_class={FIGURE5_CLASS + 1}`)" in row["why"]
 
 
 def kappa(oa: float, classes: int) -> float:

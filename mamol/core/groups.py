@@ -12,7 +12,7 @@ from mamol.core.options import option
 
 FUSIONS = ("late", "single_stream")
 LAUNCHERS = ("local", "ray", "slurm")
-PAPER_TABLES = ("table1", "table2", "table3", "table4", "table5", "figure4", "figure5")
+PAPER_TABLES = ("table1", "table2", "table3", "table4", "table5", "figure4", "figure4a", "figure5")
 
 
 @dataclass(frozen=True)
@@ -276,13 +276,16 @@ class ReproduceSettings:
     reproduce: str = option(
         "",
         o.choice("", *PAPER_TABLES),
-        "table1, table2, table3, table4, table5, figure4 or figure5; the named configs of these names set it",
+        "table1, table2, table3, table4, table5, figure4, figure4a or figure5; the named configs of these names set it",
         decides=False,
     )
     datasets: tuple[str, ...] = option(
         "", o.WORDS, 'tables in data_root, one folder each: houston2013,trento; "" takes the paper\'s', decides=False
     )
     methods: tuple[str, ...] = option("", o.WORDS, 'mamol,baseline,no_static; "" takes the paper\'s', decides=False)
+    vilt_weights: str = option(
+        "", o.TEXT, "Hugging Face folder of the ViLT of moe_rep_vilt, moe_ada_vilt and moe_task_vilt", decides=False
+    )
     rates: tuple[float, ...] | None = option(
         None, o.optional(o.RATIOS), "missing rates, [0.5, 0.7]; None takes the paper's", decides=False
     )

@@ -115,7 +115,7 @@ def usage(
 ) -> pd.DataFrame:
     """How much each expert is used, every sample under every pattern; the samples are read once.
 
-    In the last block only the token that becomes the feature is counted: the others do not go through it.
+    Here all tokens go through the last block, too, where predictions send only the token that becomes the feature.
 
     Args:
         network: In evaluation mode, on ``device``.
@@ -161,7 +161,7 @@ def _pass(
     available = torch.from_numpy(pattern).to(content["available"].device).expand_as(content["available"])
     batch = {**content, "available": available}
     trace, streams = Trace(), network.streams(batch)
-    network.features(batch, trace, streams=streams)
+    network.features(batch, trace, streams=streams, shortcut=False)
     if not any(trace.routing.values()):
         raise MamolError(
             f"method={network.spec.method} has no routers (or dynamic_experts=False): routing shows mamol, released "

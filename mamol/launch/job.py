@@ -33,6 +33,7 @@ class Job:
         follow_up: Command on the trained network, such as ``evaluate``; empty: none.
         follow_options: Its options.
         program: What Python runs with them.
+    follow_version: Grows where the command gives other results than an earlier version did with the same options.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Job:
     follow_up: str = ""
     follow_options: dict[str, Any] = field(default_factory=dict)
     program: tuple[str, ...] = ("-m", "mamol")
+    follow_version: int = 1
 
     @property
     def folder(self) -> Path:
@@ -84,8 +86,9 @@ class Job:
 
     @property
     def follow_record(self) -> dict[str, Any]:
-        """Command and options of the follow-up, by which one that is done is recognised."""
-        return {"command": self.follow_up, "options": self.follow_options}
+        """Command and options of the follow-up, by which one that is done is recognised; version 1 is left out."""
+        version = {"version": self.follow_version} if self.follow_version > 1 else {}
+        return {"command": self.follow_up, "options": self.follow_options, **version}
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,26 @@ def test_every_layer_pattern_and_modality_is_there_and_shares_sum_to_one(used: p
     assert all(set(names) == {"all", *pattern.split("+")} for (_, pattern), names in streams.items())
     sums = used.groupby(["layer", "pattern", "modality"])[["gate_share", "top1_share"]].sum()
     assert sums.to_numpy() == pytest.approx(1)
-    last = used[(used["layer"] == 11) & (used["modality"] == "hsi")]
-    assert (last["tokens"] == 36).all(), "only the class token goes through the last block"
+    assert (used.loc[used["modality"] == "hsi", "tokens"] == 36 * 17).all(), "all tokens, in the last block, too"
+
+
+def test_the_last_block_is_counted_as_the_features_saw_it(loaded: Trained, used: pd.DataFrame) -> None:
+    """The class token's route of the short way is among those that are counted, and the features are the same."""
+    everything = np.arange(len(loaded.table))
+    batch = {name: torch.from_numpy(loaded.table.windows(name, everything)) for name in loaded.modalities}
+    batch["available"] = torch.tensor([[True, False, True]] * len(loaded.table))
+    short, whole = Trace(), Trace()
+    with torch.inference_mode():
+        features, _ = loaded.network.features(batch, short)
+        of_all, _ = loaded.network.features(batch, whole, shortcut=False)
+    one, every = (trace.routing[VISUAL][11] for trace in (short, whole))
+    assert (one.shape[1], every.shape[1]) == (1, 17)
+    torch.testing.assert_close(every[:, :1], one)
+    for name, feature in features.items():
+        torch.testing.assert_close(of_all[name], feature, rtol=1e-4, atol=1e-5)
+    rows = used.query("layer == 11 and pattern == 'hsi+sar' and modality == 'all'")
+    first = [(every.argmax(-1) == k).float().mean().item() for k in (0, 1)]
+    assert rows["top1_share"].to_numpy() == pytest.approx(first, abs=1e-6)
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 10_000))

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
 import make_arrow
 from mamol.core.files import write_json
@@ -71,3 +73,14 @@ def reproduce(tables: Path, log_dir: Path, *arguments: object) -> Finished:
     """``python run.py reproduce with …`` on the synthetic tables with a tiny budget."""
     budget = [*QUICK, "max_epoch=1", "limit_batches=2", "seeds=1", "datasets=synthetic"]
     return run("reproduce", "with", *budget, f"data_root={tables}", f"log_dir={log_dir}", *arguments)
+
+
+@pytest.fixture(scope="session")
+def vilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small random ViLT."""
+    path = tmp_path_factory.mktemp("vilt")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 12, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    model = transformers.ViltModel(transformers.ViltConfig(**sizes, image_size=12, patch_size=4, vocab_size=20))
+    model.save_pretrained(path)
+    return path

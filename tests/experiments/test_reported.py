@@ -83,6 +83,13 @@ def test_repeated_numbers_agree_between_the_tables() -> None:
     ]
 
 
+def test_averages_are_those_of_the_rates() -> None:
+    means = reported("table5").groupby("method")["OA"].mean()
+    printed = reported("table5_average").set_index("method")["OA"]
+    assert len(printed) == 5
+    assert (printed - means).abs().max() < 0.0051
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("trento", "trento"), ("trento_hybrid", "trento"), ("idtrees", None), ("augsburg3", "augsburg")],

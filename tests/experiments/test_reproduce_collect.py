@@ -36,7 +36,7 @@ def finish(plan: Plan, scores: dict[tuple[str, int], float]) -> None:
 
 def fake(tables: Path, tmp_path: Path, name: str = "table5", dataset: str = "synthetic", **options: object) -> Plan:
     """A plan whose runs lie below tmp_path, on a scene called ``dataset``."""
-    plan = plan_of(tables, reproduce=name, rates=0.7, log_dir=str(tmp_path / "out"), seeds=3, **options)
+    plan = plan_of(tables, **{"reproduce": name, "rates": 0.7, "log_dir": str(tmp_path / "out"), "seeds": 3, **options})
     renamed = dataclasses.replace(plan.sources[0], dataset=dataset)
     return dataclasses.replace(plan, cells=[dataclasses.replace(cell, source=renamed) for cell in plan.cells])
 
@@ -55,6 +55,42 @@ def test_mean_spread_and_the_papers_number(tables: Path, tmp_path: Path) -> None
     assert table.loc["baseline", "reported_OA"] == 93.56
     assert table.loc["baseline", "p_best"] < 1e-6
     assert np.isnan(table.loc["lora", ["OA", "reported_OA", "p_best"]].astype(float)).all()
+
+
+def test_table5_has_the_average_over_its_rates(tables: Path, tmp_path: Path) -> None:
+    rates = (0.5, 0.7, 0.9)
+    plan = fake(tables, tmp_path, rates=list(rates), methods="mamol,baseline")
+    for cell in plan.cells:
+        if cell.method == "mamol" or cell.row.labels["rate"] != 0.9:
+            score = 80.0 + 3 * rates.index(cell.row.labels["rate"]) + cell.seed
+            finish(dataclasses.replace(plan, cells=[cell]), {(cell.method, cell.seed): score})
+    runs = collect(plan)
+    table = summarise(plan, runs)
+    assert len(runs) == 18, "averages are no runs"
+    (own,) = table.query("method == 'mamol' and rate == 'average'").to_dict("records")
+    assert own["runs"] == 3
+    assert own["OA"] == pytest.approx(84)
+    assert own["OA_std"] == pytest.approx(1), "over the seeds' averages"
+    assert own["reported_OA"] == 97.24
+    assert own["difference_OA"] == pytest.approx(84 - 97.24)
+    (unfinished,) = table.query("method == 'baseline' and rate == 'average'").to_dict("records")
+    assert (unfinished["runs"], unfinished["reported_OA"]) == (0, 93.85)
+    assert np.isnan(unfinished["OA"]), "not all rates are finished"
+    assert table.query("method == 'mamol' and rate == 0.7")["reported_OA"].item() == 97.39
+    rows = [row for row in write_table(plan, table, runs, []).splitlines() if "| average" in row]
+    assert ["84.00 ± 1.00" in row for row in rows] == [True, False]
+    one = fake(tables, tmp_path)
+    assert set(summarise(one, collect(one))["rate"]) == {0.7}, "the paper's are over three rates"
+
+
+def test_variants_stand_beside_the_number_of_their_method(tables: Path, tmp_path: Path, vilt: Path) -> None:
+    methods = "moe_rep,moe_rep_vilt,mamol_dyn"
+    plan = fake(tables, tmp_path, "table4", methods=methods, vilt_weights=str(vilt))
+    table = summarise(plan, collect(plan)).query("layers == 'last6x2'").set_index("method")
+    assert table["reported_OA"].to_dict() == {"moe_rep": 95.83, "moe_rep_vilt": 95.83, "mamol_dyn": 97.39}
+    for one in (plan, fake(tables, tmp_path, "table1", methods="moe_rep")):
+        text = write_table(one, summarise(one, collect(one)), collect(one), [])
+        assert "are those of MoEs on ViLT, if its Table 4 is labelled right" in text
 
 
 def test_a_margin_within_chance_is_marked(tables: Path, tmp_path: Path) -> None:

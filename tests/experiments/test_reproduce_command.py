@@ -1,5 +1,6 @@
 """``python run.py reproduce``: skips, continues, keeps going, and gives the same table after SIGKILL."""
 
+import json
 import os
 import signal
 import subprocess
@@ -94,6 +95,55 @@ def test_figures_train_once_and_test_many(tables: Path, tmp_path: Path, in_proce
     assert sums.to_numpy() == pytest.approx(1)
     for name in ("figure4/figure4_synthetic_disjoint_70.png", "figure5/figure5_synthetic_disjoint_70_mamol.png"):
         assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_routing_of_an_earlier_version_is_measured_again(tables: Path, tmp_path: Path, in_process: InProcess) -> None:
+    """The first version counted one token per stream in the last block; the trained network stays."""
+    assert reproduce(tables, tmp_path, "figure5").returncode == 0
+    (done,) = (tmp_path / "runs" / "jobs").glob("*.follow.json")
+    (trained,) = (tmp_path / "runs").glob("*/metrics.json")
+    before = trained.stat().st_mtime_ns
+    record = json.loads(done.read_text())
+    assert record.pop("version") == 2
+    done.write_text(json.dumps(record))
+    assert "to continue" in reproduce(tables, tmp_path, "figure5", "dry_run=True").stdout
+    assert reproduce(tables, tmp_path, "figure5").returncode == 0
+    assert (len(in_process.done), trained.stat().st_mtime_ns) == (2, before)
+    used = pd.read_csv(tmp_path / "figure5" / "figure5_synthetic_disjoint_70_mamol.csv")
+    assert set(used["layer"]) == set(range(6, 12))
+
+
+def test_figure4a_tests_at_the_rate_of_the_training(tables: Path, tmp_path: Path, in_process: InProcess) -> None:
+    result = reproduce(tables, tmp_path, "figure4a", "methods=mamol", "rates=[0.3,0.7]")
+    assert result.returncode == 0, result.stderr
+    assert len(in_process.done) == 2, "nothing else is trained"
+    content = pd.read_csv(tmp_path / "figure4a" / "figure4a_synthetic_disjoint.csv")
+    assert content[["trained", "tested", "ratio"]].to_numpy().tolist() == [["both", "both", 0.3], ["both", "both", 0.7]]
+    for job in (tmp_path / "runs" / "jobs").glob("*_seed0.json"):
+        ran = json.loads(job.read_text())
+        tested = json.loads((job.parent.parent / job.stem / "metrics.json").read_text())["test"]["OA"]
+        assert content.loc[content["ratio"] == ran["missing_ratio"], "OA"].item() == pytest.approx(tested)
+    assert (tmp_path / "figure4a" / "figure4a_synthetic_disjoint.png").stat().st_size > 5000
+    assert reproduce(tables, tmp_path, "table5", "methods=mamol", "rates=0.7").returncode == 0
+    assert len(in_process.done) == 2, "Table 5 has the same run"
+
+
+def test_table4_as_it_is_labelled_is_one_command(
+    tables: Path, tmp_path: Path, vilt: Path, in_process: InProcess
+) -> None:
+    methods = "methods=moe_rep_vilt,moe_ada_vilt,moe_task_vilt,mamol_dyn"
+    result = reproduce(tables, tmp_path, "table4", methods, f"vilt_weights={vilt}")
+    assert result.returncode == 0, result.stderr
+    content = pd.read_csv(tmp_path / "table4" / "table4.csv").set_index(["method", "layers"])
+    assert content["OA"].between(0, 100).all()
+    assert content.loc[("moe_task_vilt", "first6x2"), "reported_OA"] == 96.44
+    assert content["stand_in"].str.contains("a ViLT of hidden_size 32").all()
+    ran = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/config.json")]
+    towers = {(run["method"], run["backbone"], run["fusion"], Path(run["clip_weights"]).name) for run in ran}
+    assert towers == {
+        *((method, "vilt", "single_stream", vilt.name) for method in ("moe_rep", "moe_ada", "moe_task")),
+        ("mamol", "tiny", "late", "openai"),
+    }
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from mamol.core.settings import Settings
 from mamol.data.imagetext.info import ImageTextInfo
 from mamol.data.sceneinfo import SceneInfo
 from mamol.data.tableinfo import TableInfo
-from mamol.experiments.reproduce.paper import variants
 from mamol.experiments.reproduce.plan import Base, Source, fingerprint_of, identity_of
+from mamol.experiments.reproduce.variants import variants
 
 COUNTS = {"train": {"water": 8}, "val": {"water": 4}, "test": {"water": 6}}
 SCENE = SceneInfo(

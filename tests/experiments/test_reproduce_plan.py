@@ -5,24 +5,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 
 import make_arrow
 from mamol.core.errors import MamolError
+from mamol.core.files import sha256_of
 from mamol.core.settings import Settings
 from mamol.data.missing import draw, draw_availability, realised
 from mamol.data.tables import open_tables
-from mamol.experiments.reproduce.differences import all_differences, differences
-from mamol.experiments.reproduce.paper import TABLES, variants
-from mamol.experiments.reproduce.plan import Plan, find_sources, fingerprint_of, make_plan
+from mamol.experiments.reproduce.differences import OPENAI_SHA256, all_differences, differences
+from mamol.experiments.reproduce.paper import TABLES, Row
+from mamol.experiments.reproduce.plan import Plan, Source, fingerprint_of, make_plan
 from mamol.experiments.reproduce.reported import reported
+from mamol.experiments.reproduce.variants import variants
 
 # fmt: off
 NOT_OF_THE_RESULT = {
     "exp_name", "log_dir", "data_root", "dataset", "clip_weights", "load_path", "resume_from", "test_only", "plugins",
     "num_gpus", "num_nodes", "cpu_processes", "num_workers", "threads", "progress_bar",
     "scene", "present", "evaluate_ratios", "evaluate_types", "routing_class",
-    "reproduce", "datasets", "methods", "rates", "protocols", "seeds", "dry_run", "launcher", "jobs", "slurm",
+    "reproduce", "datasets", "methods", "vilt_weights", "rates", "protocols", "seeds", "dry_run", "launcher", "jobs",
+    "slurm",
 }
 """Options that say where and how a run is done, or belong to other commands; all others make it another run."""
 # fmt: on
@@ -38,7 +42,8 @@ def plan_of(tables: Path, **options: Any) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("name", "runs"), [("table1", 54), ("table3", 8), ("table4", 12), ("table5", 15), ("figure4", 6), ("figure5", 1)]
+    ("name", "runs"),
+    [("table1", 54), ("table3", 8), ("table4", 12), ("table5", 15), ("figure4", 6), ("figure4a", 18), ("figure5", 1)],
 )
 def test_every_table_has_its_runs(name: str, runs: int, tables: Path) -> None:
     plan = plan_of(tables, reproduce=name, seeds=2)
@@ -75,8 +80,8 @@ def test_table3_rows_have_the_availability_they_name() -> None:
         assert (real["incomplete_percent"] == 75) == (reading == "overall")
 
 
-def test_every_variant_is_a_run(tables: Path) -> None:
-    plan = plan_of(tables, reproduce="table5", methods=list(variants()), rates=0.7)
+def test_every_variant_is_a_run(tables: Path, vilt: Path) -> None:
+    plan = plan_of(tables, reproduce="table5", methods=list(variants()), rates=0.7, vilt_weights=str(vilt))
     keys = {cell.method: cell.job.folder.name for cell in plan.cells}
     assert keys["mamol_dyn"] == keys["no_static"]
     assert len(set(keys.values())) == len(variants()) - 1
@@ -143,6 +148,8 @@ def test_modalities_are_the_papers_where_a_scene_has_them() -> None:
     ("options", "message"),
     [
         ({}, "reproduce needs the name of a table: python run.py reproduce with table1, table2, table3"),
+        ({"reproduce": "table4", "methods": "moe_rep_vilt"}, "moe_task_vilt need vilt_weights=<folder .*>, not ''$"),
+        ({"reproduce": "table4", "methods": "moe_rep_vilt", "vilt_weights": "x"}, "need vilt_weights=<.*>, not 'x'$"),
         ({"reproduce": "table9"}, "reproduce='table9' must be one of"),
         ({"reproduce": "table1", "methods": "mamol,vit"}, "methods=mamol,vit: unknown vit; known: mamol, baseline"),
         ({"reproduce": "table1", "datasets": "trento"}, "make_arrow.py --dataset trento --root RAW --out .*trento"),
@@ -177,19 +184,112 @@ def test_only_the_papers_conditions_are_no_stand_in(tables: Path) -> None:
         "windows of 4",
     ):
         assert reason in reasons
-    settings = Settings.of(config(tables, backbone="ViT-B-16-quickgelu", reproduce="table5"))
-    (source,) = find_sources(settings, TABLES["table5"])
-    counts = {
-        split: dict.fromkeys(source.info.classes, n) for split, n in {"train": 100, "val": 50, "test": 300}.items()
-    }
-    info = dataclasses.replace(source.info, dataset="trento", note="", protocol="paper", patch_size=14, counts=counts)
-    real = dataclasses.replace(source, dataset="trento", info=info)
-    plan = dataclasses.replace(plan, settings=settings)
-    assert differences(plan, real) == ""
+    real = scene_of_the_paper(plan, "trento")
+    clip = {"backbone": "ViT-B-16-quickgelu", "reproduce": "table5"}
+    assert differences(plan_of(tables, **clip), real) == ""
     for change in ({"max_epoch": 3}, {"clip_weights": "random"}, {"limit_batches": 2}, {"max_steps": 5}):
-        assert differences(dataclasses.replace(plan, settings=settings.changed(**change)), real) != ""
+        assert differences(plan_of(tables, **clip, **change), real) != ""
+    plan = plan_of(tables, **clip)
     hybrid = dataclasses.replace(real, dataset="trento_hybrid")
     assert "trento_hybrid is not data of the paper" in differences(plan, hybrid)
-    leakless = dataclasses.replace(real, info=dataclasses.replace(info, protocol="blocks"))
+    leakless = dataclasses.replace(real, info=dataclasses.replace(real.info, protocol="blocks"))
     assert "by protocol blocks, not paper" in differences(plan, leakless)
     assert np.all([differences(plan, s) for s in (hybrid, leakless)])
+
+
+def scene_of_the_paper(plan: Plan, dataset: str) -> Source:
+    """The tables of a plan, as if they held a scene of the paper."""
+    (source,) = plan.sources
+    numbers = {"train": 100, "val": 50, "test": 300}
+    counts = {split: dict.fromkeys(source.info.classes, number) for split, number in numbers.items()}
+    info: Any = dataclasses.replace(
+        source.info, dataset=dataset, note="", protocol="paper", patch_size=14, counts=counts
+    )
+    return dataclasses.replace(source, dataset=dataset, info=info)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"learning_rate": 1}, "learning_rate=1.0, not 0.002"),
+        ({"optim_type": "sgd"}, "optim_type=sgd, not adamw"),
+        ({"batch_size": 8}, "batch_size=8, not 128"),
+        ({"rank": 64}, "rank=64, not 8"),
+        ({"normalise": False}, "normalise=False, not True"),
+        ({"activation": "gelu"}, "activation=gelu, not auto"),
+        ({"router_input": "features"}, "router_input=features, not both"),
+        ({"fusion": "single_stream"}, "fusion=single_stream, not late"),
+        ({"max_epoch": 300}, "max_epoch=300, not 201"),
+        ({"clip_weights": "RemoteCLIP.pt"}, "clip_weights=RemoteCLIP.pt, not known to be those of OpenAI's CLIP"),
+        ({"resample_missing": True}, "resample_missing=True, not False"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_every_option_that_decides_results_is_compared_with_the_tables_own(
+    change: dict[str, Any], reason: str, tables: Path
+) -> None:
+    plan = plan_of(tables, backbone="ViT-B-16-quickgelu", reproduce="table5", **change)
+    assert differences(plan, scene_of_the_paper(plan, "trento")) == reason
+
+
+def test_what_a_row_a_method_or_the_paper_sets_is_no_difference(tables: Path) -> None:
+    clip = {"backbone": "ViT-B-16-quickgelu"}
+    for options in (
+        {"reproduce": "table4"},
+        {"reproduce": "table3", "modalities": "lidar,sar,hsi"},
+        {"reproduce": "table1", "missing_ratio": 0.1, "seed": 4, "seeds": 2, "exp_name": "other"},
+        {"reproduce": "table1", "optim_type": "adam", "per_gpu_batchsize": 16, "modalities": "lidar,hsi"},
+        {"reproduce": "table1", "methods": "baseline", "rank": 64},
+    ):
+        plan = plan_of(tables, **clip, **options)
+        assert differences(plan, scene_of_the_paper(plan, "houston2013")) == "", options
+
+
+def test_openais_file_is_known_by_its_content(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = open_clip.get_pretrained_url("ViT-B-16-quickgelu", "openai")
+    assert url.split("/")[-2] == OPENAI_SHA256
+    file = tmp_path / "copy.pt"
+    file.write_bytes(b"weights")
+    options = {"backbone": "ViT-B-16-quickgelu", "reproduce": "table5", "clip_weights": str(file)}
+    plan = plan_of(tables, **options)
+    real = scene_of_the_paper(plan, "trento")
+    assert differences(plan, real) == "clip_weights=copy.pt, not known to be those of OpenAI's CLIP"
+    monkeypatch.setattr("mamol.experiments.reproduce.differences.OPENAI_SHA256", sha256_of(file))
+    assert differences(plan, real) == ""
+
+
+def test_other_sensors_than_the_tables_are_a_stand_in(tables: Path) -> None:
+    options = {"backbone": "ViT-B-16-quickgelu", "reproduce": "table1"}
+    plan = plan_of(tables, **options, modalities="hsi,lidar")
+    augsburg = scene_of_the_paper(plan, "augsburg")
+    assert differences(plan, augsburg) == "modalities hsi,lidar, not hsi,sar"
+    plan = plan_of(tables, **options, modalities="sar,hsi")
+    assert differences(plan, scene_of_the_paper(plan, "augsburg")) == ""
+
+
+@pytest.mark.parametrize("modalities", [("hsi", "lidar"), ("lidar", "hsi")])
+def test_rows_of_table1_are_named_by_the_sensor_and_not_by_its_place(modalities: tuple[str, str]) -> None:
+    for row in TABLES["table1"].rows(modalities, (0.7,)):
+        mask = draw(2000, modalities, **kind_of(row), seed=0, fingerprint="f")
+        percent = realised(mask, modalities)["available_percent"]
+        assert percent == {"hsi": row.labels["hsi_percent"], "lidar": row.labels["other_percent"]}
+        missing = {"other": "lidar"}.get(row.labels["missing"], row.labels["missing"])
+        assert missing == row.options["missing_type"]
+
+
+def test_without_hsi_rows_bear_the_sensors_own_names() -> None:
+    labels = [row.labels for row in TABLES["table1"].rows(("lidar", "sar"), (0.7,))]
+    assert labels[0] == {"rate": 0.7, "missing": "sar", "lidar_percent": 100, "sar_percent": 30}
+    assert [row["missing"] for row in labels] == ["sar", "lidar", "both"]
+
+
+def test_rows_of_other_tables_go_by_name_too() -> None:
+    def plain(name: str, *modalities: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        return [(row.labels, row.options) for row in TABLES[name].rows(modalities, (0.5,))]
+
+    assert plain("table2", "text", "image") == plain("table2", "image", "text")
+    assert plain("table3", "lidar", "hsi", "sar") == plain("table3", "hsi", "sar", "lidar")
+
+
+def kind_of(row: Row) -> dict[str, Any]:
+    return {"ratio": row.options["missing_ratio"], "kind": row.options["missing_type"]}

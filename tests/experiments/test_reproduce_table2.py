@@ -1,5 +1,6 @@
 """``reproduce with table2``: images and texts of drawn movies in the place of MM-IMDb."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -46,6 +47,41 @@ def test_three_settings_beside_the_papers_numbers(movies: Path, tmp_path: Path, 
         assert text in page
     latex = (tmp_path / "table2" / "table2.tex").read_text()
     assert r"F1\_macro" in latex
+
+
+def test_the_network_of_3_6_million_is_a_column_of_its_own(movies: Path, tmp_path: Path, in_process: InProcess) -> None:
+    result = table2(movies, tmp_path, "methods=mamol,released_vision_language")
+    assert result.returncode == 0, result.stderr
+    content = pd.read_csv(tmp_path / "table2" / "table2.csv")
+    for method in ("mamol", "released_vision_language"):
+        ours = content[content["method"] == method]
+        assert ours["F1_macro"].notna().all()
+        assert ours["reported_F1_macro"].tolist() == [51.73, 55.54, 53.20]
+    ran = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/config.json")]
+    assert {(run["method"], run["rank"], run["expert_blocks"]) for run in ran} == {
+        ("mamol", 8, "last6"),
+        ("released", 16, "last2"),
+    }
+    assert "3.6 M parameters; that is released_vision_language (3,567,975), while mamol has 3,236,191" in result.stdout
+
+
+def test_the_papers_words_on_the_training_are_no_difference(movies: Path, tmp_path: Path) -> None:
+    def told(*arguments: object) -> str:
+        first, second, *_ = table2(movies, tmp_path, "methods=mamol", "dry_run=True", *arguments).stdout.splitlines()
+        assert first == "Table 2: MM-IMDb, missing rate 50 % (stand-in)"
+        return second
+
+    assert "learning_rate" not in told("as_stated")
+    assert "batch_size=8, not 256" in told("as_stated", "batch_size=8")
+    assert "batch_size" not in told("as_stated", "batch_size=128", "per_gpu_batchsize=64")
+    assert "learning_rate=0.005, not 0.01" in told("as_stated", "learning_rate=5e-3")
+    assert ex.named_configs["as_stated"]() == {
+        "optim_type": "adam",
+        "learning_rate": 2e-3,
+        "weight_decay": 2e-2,
+        "warmup_steps": 0.1,
+        "batch_size": 128,
+    }
 
 
 def test_rows_lack_texts_then_images_then_both(movies: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from mamol.evaluation.statistics import compare, mean_std
 from mamol.experiments.reproduce.differences import differences
 from mamol.experiments.reproduce.plan import Cell, Plan
-from mamol.experiments.reproduce.reported import counterpart, reported
+from mamol.experiments.reproduce.reported import AVERAGE, counterpart, reported
 
 
 def collect(plan: Plan) -> pd.DataFrame:
@@ -57,6 +57,30 @@ def _run(plan: Plan, cell: Cell) -> dict[str, Any]:
     }
 
 
+def averages(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
+    """The mean over a table's rates, as Table 5 has it; no rows where a table has none or other rates were asked for.
+
+    Args:
+        plan: What was run.
+        runs: Of ``collect``.
+
+    Returns:
+        Rows like those of ``runs``, one per scene, protocol, method and seed, with ``average`` as the rate and the mean
+        of each score; it is NaN until the runs at all rates are finished.
+    """
+    label = plan.table.average
+    if not label or set(runs[label]) != set(plan.table.rates):
+        return runs.iloc[:0]
+    scores, rows = list(plan.table.scores), []
+    groups = runs.groupby(["dataset", "protocol", "method", "seed"], sort=False)
+    scenes: dict[object, int] = {}
+    for (dataset, protocol, _, _), group in groups:
+        condition = runs["condition"].max() + 1 + scenes.setdefault((dataset, protocol), len(scenes))
+        means = group[scores].astype(float).mean(skipna=False).to_dict()
+        rows.append({**group.iloc[0].to_dict(), "condition": condition, label: AVERAGE, **means, "run": None})
+    return pd.DataFrame(rows, columns=runs.columns)
+
+
 def labels_of(plan: Plan) -> list[str]:
     """Names of the columns that distinguish the rows of the table within a scene and protocol.
 
@@ -77,11 +101,13 @@ def summarise(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
         One row per ``condition`` and ``method``, with ``dataset``, ``protocol`` and labels; ``runs`` (how many are
         finished), scores and ``<score>_std`` (NaN for a single run); ``p_best``, the median over seeds of McNemar's
         exact p-value against the best method of the condition, where samples have one class; ``reported_<score>``,
-        ``misprint`` (in the paper), ``difference_<score>`` (own less reported, percentage points); ``stand_in``.
+        ``misprint`` (in the paper), ``difference_<score>`` (own less reported, percentage points); ``stand_in``. The
+        rows of ``averages`` are among them, behind those of all scenes.
     """
     scores = plan.table.scores
     rows = []
-    for _, group in runs.groupby(["condition", "method"], sort=False):
+    content = [part for part in (runs, averages(plan, runs)) if len(part)]
+    for _, group in pd.concat(content).groupby(["condition", "method"], sort=False):
         done = group.dropna(subset=scores[0])
         row = group.iloc[0][["condition", "dataset", "protocol", *labels_of(plan), "method"]].to_dict()
         row["runs"] = len(done)
@@ -118,14 +144,19 @@ def _against_the_best(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def _beside_the_paper(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
     """Adds what the paper reports for the same condition of the data, or of those that they stand in for."""
     paper = reported(plan.name)
+    if plan.table.average and AVERAGE in set(table[plan.table.average]):
+        paper = pd.concat([paper, reported(f"{plan.name}_{AVERAGE}")], ignore_index=True)
     scores = [column for column in paper if column in plan.table.scores]
     known = [column for column in paper if column not in (*scores, "misprint")]
     if set(known) <= set(table.columns):
         only = paper["dataset"].iloc[0] if paper["dataset"].nunique() == 1 else ""
         paper = paper.rename(columns={"dataset": "scene", **{score: f"reported_{score}" for score in scores}})
-        table = table.assign(scene=table["dataset"].map(lambda dataset: only or counterpart(dataset)))
-        on = ["scene", *(column for column in known if column != "dataset")]
-        table = table.merge(paper, "left", on=on).drop(columns="scene")
+        table = table.assign(
+            scene=table["dataset"].map(lambda dataset: only or counterpart(dataset)),
+            theirs=table["method"].map(lambda method: plan.table.reported_as.get(method, method)),
+        )
+        on = ["scene", "theirs", *(column for column in known if column not in ("dataset", "method"))]
+        table = table.merge(paper.rename(columns={"method": "theirs"}), "left", on=on).drop(columns=["scene", "theirs"])
     for score in scores:
         numbers = table.pop(f"reported_{score}").astype(float) if f"reported_{score}" in table else np.nan
         table[f"reported_{score}"] = numbers

@@ -1,5 +1,6 @@
-"""Figures 4 and 5 from what ``evaluate`` and ``routing`` left in the runs' folders."""
+"""Figures 4 and 5 from what the runs, ``evaluate`` and ``routing`` left in the runs' folders."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,23 +20,20 @@ MARKERS = "osD^v"
 
 
 def draw_figure(plan: Plan) -> None:
-    """Writes a ``.png`` and a ``.csv`` for each scene and training rate (and method, Fig. 5); nothing for a table.
+    """Writes a ``.png`` and a ``.csv`` for each scene, and training rate (Fig. 4, 5), and method (Fig. 5).
 
     Args:
-        plan: What was run; runs that are not finished are left out.
+        plan: What was run; runs that are not finished are left out, and of a table nothing is drawn.
     """
-    if plan.name not in ("figure4", "figure5"):
+    if plan.name not in FIGURES:
         return
-    draw = _figure4 if plan.name == "figure4" else _figure5
+    draw, how_many = FIGURES[plan.name]
     parts: dict[tuple[str, ...], list[Cell]] = {}
     for cell in plan.cells:
         if cell.job.state == "finished":
-            name: tuple[str, ...] = (
-                cell.source.dataset,
-                cell.source.info.protocol,
-                f"{100 * cell.row.labels['rate']:g}",
-            )
-            parts.setdefault(name if plan.name == "figure4" else (*name, cell.method), []).append(cell)
+            rate = f"{100 * cell.row.labels['rate']:g}"
+            of_cell = (cell.source.dataset, cell.source.info.protocol, rate, cell.method)
+            parts.setdefault(of_cell[:how_many], []).append(cell)
     for name, cells in parts.items():
         source = cells[0].source
         frame, figure = draw(cells, title_of(plan, source))
@@ -64,10 +62,27 @@ def _figure4(cells: list[Cell], title: str) -> tuple[pd.DataFrame, Figure]:
         .assign(method=cell.method, trained=cell.row.labels["trained"], seed=cell.seed)
         for cell in cells
     ]
-    keys = ["method", "trained", "type", "ratio"]
-    numbers = pd.concat(grids).groupby(keys, sort=False)["OA"].agg(["mean", "std", "count"]).reset_index()
-    numbers = numbers.rename(columns={"type": "tested", "mean": "OA", "std": "OA_std", "count": "runs"})
+    numbers = _over_seeds(pd.concat(grids).rename(columns={"type": "tested"}))
     return numbers, transfer_plot(numbers, ["both", *cells[0].source.modalities], title)
+
+
+def _figure4a(cells: list[Cell], title: str) -> tuple[pd.DataFrame, Figure]:
+    """From the tests of the runs themselves, whose conditions are those of their training."""
+    rows = []
+    for cell in cells:
+        test = json.loads((cell.job.folder / "metrics.json").read_text("utf-8"))["test"]
+        kind, rate = cell.row.labels["trained"], cell.row.labels["rate"]
+        rows.append({"method": cell.method, "trained": kind, "tested": kind, "ratio": rate, "OA": test["OA"]})
+    numbers = _over_seeds(pd.DataFrame(rows))
+    figure = transfer_plot(numbers, list(numbers["tested"].unique()), title)
+    figure.axes[0].set_xlabel("missing rate η of training and test (%)")
+    return numbers, figure
+
+
+def _over_seeds(numbers: pd.DataFrame) -> pd.DataFrame:
+    keys = ["method", "trained", "tested", "ratio"]
+    found = numbers.groupby(keys, sort=False)["OA"].agg(["mean", "std", "count"]).reset_index()
+    return found.rename(columns={"mean": "OA", "std": "OA_std", "count": "runs"})
 
 
 def transfer_plot(numbers: pd.DataFrame, tested: Sequence[str], title: str) -> Figure:
@@ -125,3 +140,7 @@ def _usage_file(cell: Cell) -> Path:
     number = cell.job.follow_options["routing_class"]
     (folder,) = (cell.job.folder / "routing").glob(f"class_{number}_*")
     return folder / "usage.csv"
+
+
+FIGURES = {"figure4": (_figure4, 3), "figure4a": (_figure4a, 2), "figure5": (_figure5, 4)}
+"""Figure to what draws it, and by how many of scene, protocol, rate and method there is one of its own."""

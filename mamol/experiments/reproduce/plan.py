@@ -3,17 +3,19 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mamol.backbones.vilt import NAME as VILT
 from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
 from mamol.core.settings import Settings
 from mamol.data.tableinfo import TableInfo
 from mamol.data.tables import AnyTable, open_tables
-from mamol.experiments.reproduce.paper import TABLES, PaperTable, Row, variants
+from mamol.experiments.reproduce.paper import TABLES, PaperTable, Row
 from mamol.experiments.reproduce.reported import counterpart
+from mamol.experiments.reproduce.variants import ON_VILT, variants, vilt_folder
 from mamol.launch.job import Job
 
 ADDED = frozenset(("head",))
@@ -74,12 +76,14 @@ class Plan:
         table: What it consists of.
         settings: Of the command line.
         cells: The runs in their places, seed by seed.
+        weights: What CLIP's weights are: sha256 of a file, or their name.
     """
 
     name: str
     table: PaperTable
     settings: Settings
     cells: list[Cell]
+    weights: str
 
     @property
     def jobs(self) -> list[Job]:
@@ -119,7 +123,7 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     unknown = [name for name in methods if name not in known]
     if unknown:
         raise MamolError(f"methods={','.join(methods)}: unknown {', '.join(unknown)}; known: {', '.join(known)}")
-    base = Base.of(config, settings)
+    base = Base.of(config, settings, vilt=bool(ON_VILT.keys() & set(methods)))
     sources = find_sources(settings, table)
     rates = table.rates if asked.rates is None else asked.rates
     cells = [
@@ -129,7 +133,7 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
         for row in table.rows(source.modalities, rates)
         for method in methods
     ]
-    return Plan(asked.reproduce, table, settings, cells)
+    return Plan(asked.reproduce, table, settings, cells, base.weights)
 
 
 def _cell(table: PaperTable, base: "Base", source: Source, row: Row, method: str, seed: int) -> Cell:
@@ -137,7 +141,7 @@ def _cell(table: PaperTable, base: "Base", source: Source, row: Row, method: str
     follow = table.follow_options(source.modalities, len(source.info.classes))
     options = {**row.options, **variants()[method]}
     job = base.job(f"{method} on {place}, seed {seed}", source, options, seed, table.follow_up, follow)
-    return Cell(source, row, method, seed, job)
+    return Cell(source, row, method, seed, replace(job, follow_version=table.follow_version))
 
 
 @dataclass(frozen=True)
@@ -147,18 +151,24 @@ class Base:
     Attributes:
         config: Options by flat names.
         weights: What the frozen weights are: sha256 of a file, or their name.
+        vilt: Folder of the ViLT of the methods that are on it, and sha256 of its weights; empty if none is.
     """
 
     config: dict[str, Any]
     weights: str
+    vilt: tuple[str, str] = ("", "")
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], settings: Settings) -> "Base":
+    def of(cls, config: Mapping[str, Any], settings: Settings, *, vilt: bool = False) -> "Base":
         """From the options of a command; paths become absolute, as launchers may start elsewhere.
 
         Args:
             config: All options, as Sacred resolved them.
             settings: The same, checked.
+            vilt: Whether some methods are on ViLT.
+
+        Raises:
+            MamolError: They are, and ``vilt_weights`` is no folder of a ViLT.
         """
         base = {
             **json.loads(json.dumps(config)),
@@ -169,7 +179,8 @@ class Base:
         weights = Path(settings.network.clip_weights)
         if weights.exists():
             base["clip_weights"] = str(weights.resolve())
-        return cls(base, sha256_of(weights) if weights.is_file() else settings.network.clip_weights)
+        known = sha256_of(weights) if weights.is_file() else settings.network.clip_weights
+        return cls(base, known, vilt_folder(settings.reproduce) if vilt else ("", ""))
 
     def job(
         self,
@@ -190,15 +201,19 @@ class Base:
             follow_up: Command on the trained network.
             follow_options: Its options.
         """
+        on_vilt = options.get("backbone") == VILT
+        folder, vilt = self.vilt
+        weights = vilt if on_vilt else self.weights
         config = {
             **self.config,
+            **({"clip_weights": folder} if on_vilt else {}),
             "data_root": str(source.root),
             "modalities": list(source.modalities),
             "seed": seed,
             **options,
         }
         decisive = identity_of(Settings.of(config))
-        key = _sha256({"options": decisive, "data": source.fingerprint, "weights": self.weights})
+        key = _sha256({"options": decisive, "data": source.fingerprint, "weights": weights})
         config["exp_name"] = key[:16]
         return Job(name, config, follow_up, dict(follow_options or {}))
 

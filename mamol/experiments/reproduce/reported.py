@@ -1,4 +1,4 @@
-"""The numbers printed in the paper, as data: ``numbers/table1.csv`` to ``table5.csv``.
+"""The numbers printed in the paper, as data: ``numbers/table1.csv`` to ``table5.csv``, and Table 5's averages.
 
 Transcribed from arXiv 2511.11460. The column ``misprint`` of a row says what does not add up in it: with balanced test
 sets (300 pixels per class) OA is a multiple of 1/N and kappa follows from it.
@@ -11,6 +11,8 @@ import pandas as pd
 FOLDER = Path(__file__).parent / "numbers"
 DATASETS = {"houston2013": "Houston2013", "trento": "Trento", "augsburg": "Augsburg", "mmimdb": "MM-IMDb"}
 """The paper's data by the names of make_arrow.py."""
+AVERAGE = "average"
+"""In the column ``rate``: the mean over all rates."""
 SCORES = ("OA", "kappa", "F1_macro")
 
 
@@ -18,7 +20,7 @@ def reported(table: str) -> pd.DataFrame:
     """The numbers of one table or figure of the paper.
 
     Args:
-        table: ``table1`` to ``table5``; the figures print no numbers.
+        table: ``table1`` to ``table5``, ``table5_average``; the figures print no numbers.
 
     Returns:
         A row per number: what it belongs to, ``OA`` and ``kappa`` in percent (Table 2: ``F1_macro``), ``misprint``
