@@ -3,6 +3,7 @@
 Names are loaded when they are used, so that ``import mamol`` costs nothing.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - of any of the names
     """Loads a name from the room that has it (PEP 562)."""
     if name not in _HOME:
         raise AttributeError(f"module 'mamol' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    with warnings.catch_warnings():
+        # Lightning's tqdm, in notebooks without ipywidgets; its bars are text then, which is fine.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -212,7 +212,7 @@ def test_readme_has_commands_of_every_kind() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("train with remote", "no such command: train"),
+        ("trian with remote", "no such command: trian"),
         ("with remot", "no such named config: remot"),
         ("with remote learning_rat=1", "unknown option learning_rat"),
         ("with remote test_ratio=2", "test_ratio=2 is not"),

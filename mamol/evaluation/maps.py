@@ -1,5 +1,6 @@
 """The class of every pixel of a scene, and the files that hold it."""
 
+import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,12 @@ class Map:
     def plot(self) -> Figure:
         """The picture, with a legend."""
         return class_map(self.classes.astype(np.int32) - 1, self.names, title=self.title, colours=self.colours)
+
+    def _repr_png_(self) -> bytes:
+        """The picture, where a notebook shows the map."""
+        with io.BytesIO() as file:
+            self.plot().savefig(file, format="png")
+            return file.getvalue()
 
     def save(self, path: Path | str) -> Path:
         """Writes the map, atomically, in the format that the file's ending says.
