@@ -35,6 +35,14 @@ class Pixels:
         """Number of pixels."""
         return len(self.labels)
 
+    def of(self, chosen: np.ndarray) -> "Pixels":
+        """Some of them.
+
+        Args:
+            chosen: (N,) bool.
+        """
+        return Pixels(self.rows[chosen], self.cols[chosen], self.labels[chosen])
+
 
 @dataclass(frozen=True)
 class Split:
