@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from mamol.core.errors import MamolError
 from mamol.core.registry import Registry
+from mamol.data.labelfacts import VectorLabels
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class SceneFacts:
         modalities: Modality -> where its raster may lie.
         default_modalities: What is loaded unless the user names modalities; empty: all that are there.
         labels: Where the label map may lie (0 or -1: unlabelled, classes from 1).
+        polygons: Polygons or points with a class each, which are then the labels; None: ``labels`` says where they lie.
         train_labels: Where the official training label map may lie.
         test_labels: Where the official test label map may lie.
         train_index: Where a list of the official training pixels may lie: (n, 2), row and column from 0.
@@ -96,6 +98,7 @@ class SceneFacts:
     modalities: Mapping[str, Candidates]
     default_modalities: tuple[str, ...] = ()
     labels: Candidates = ()
+    polygons: VectorLabels | None = None
     train_labels: Candidates = ()
     test_labels: Candidates = ()
     train_index: Candidates = ()

@@ -10,6 +10,7 @@ from matplotlib.colors import get_named_colors_mapping, to_hex
 from mamol.core.errors import MamolError
 from mamol.core.names import canonical_all
 from mamol.data.facts import ArrayFile, Candidates, SceneFacts
+from mamol.data.labelfacts import vector_labels
 
 KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "colours", "note")
 
@@ -35,6 +36,7 @@ def read_scene_json(path: Path) -> SceneFacts:
     if len(set(classes)) < len(classes):
         raise MamolError(f"{path}: classes has a name twice; give every class its own name")
     names = canonical_all(modalities)
+    polygons = vector_labels(path, content.get("labels"))
     return SceneFacts(
         name=_text(path, content, "name", path.parent.resolve().name),
         modalities={
@@ -42,7 +44,8 @@ def read_scene_json(path: Path) -> SceneFacts:
             for name, key in zip(names, modalities, strict=True)
         },
         default_modalities=names,
-        labels=_place(path, "labels", content.get("labels")),
+        labels=() if polygons else _place(path, "labels", content.get("labels")),
+        polygons=polygons,
         train_labels=_place(path, "train_labels", content.get("train_labels")),
         test_labels=_place(path, "test_labels", content.get("test_labels")),
         classes=tuple(classes),

@@ -13,6 +13,7 @@ from mamol.core.names import canonical_all
 from mamol.data.facts import ANY_SCENE, SceneFacts, facts_of
 from mamol.data.labels import LabelMaps, class_names, read_label_maps
 from mamol.data.patches import Cutter, SampleCutter, WindowCutter
+from mamol.data.polygons import read_polygons
 from mamol.data.precut import find_precut, read_precut
 from mamol.data.reading import GeoReference, RawFolder, as_raster
 from mamol.data.scenejson import read_scene_json
@@ -124,8 +125,13 @@ def load_scene(
         maps: LabelMaps | None = samples.maps
         rasters, size = samples.windows, samples.window_size
     else:
-        maps = read_label_maps(facts, folder, needed=need_labels)
+        maps = None if facts.polygons else read_label_maps(facts, folder, needed=need_labels)
         rasters, size = _rasters(facts, folder, names, maps.every.shape if maps else None), None
+        if facts.polygons and need_labels:
+            # Polygons are burned onto the rasters' grid, whose place nothing else says.
+            height, width = next(iter(rasters.values())).shape[:2]
+            place = folder.georeference((height, width))
+            maps, facts = read_polygons(facts, facts.polygons, folder, (height, width), place)
     scene = Scene(
         name=facts.name,
         rasters=rasters,
