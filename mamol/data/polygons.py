@@ -164,7 +164,7 @@ def _burn(features: Features, classes: np.ndarray, grid: _Grid) -> tuple[LabelMa
     # The last one burned has the pixel: the highest class in one pass, the lowest in the other.
     polygons, lowest = (_numbers(features, order, grid) for order in (ascending, ascending[::-1]))
     size = int(features.numbers.max()) + 1
-    class_of = np.zeros(size, np.int64)
+    class_of = np.zeros(size, np.uint16)
     class_of[features.numbers] = classes
     labels = class_of[polygons]
     differing = labels != class_of[lowest]
@@ -174,7 +174,7 @@ def _burn(features: Features, classes: np.ndarray, grid: _Grid) -> tuple[LabelMa
         split_of = np.zeros(size, np.uint8)
         split_of[features.numbers] = features.splits
         assigned = split_of[polygons]
-    return LabelMaps(labels, polygons=polygons, assigned=assigned), int(differing.sum())
+    return LabelMaps(labels.astype(np.int64), polygons=polygons, assigned=assigned), int(differing.sum())
 
 
 def _numbers(features: Features, order: np.ndarray, grid: _Grid) -> np.ndarray:

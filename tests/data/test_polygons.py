@@ -13,10 +13,13 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from rasterio.features import shapes
 from shapely.affinity import affine_transform
 
+from mamol.commands.tables import main
 from mamol.core.errors import MamolError
 from mamol.data.scenes import Scene, load_scene
+from mamol.data.tables import open_tables
 
 UTM = "EPSG:32633"
 SHAPE = (40, 50)
@@ -105,6 +108,18 @@ def test_a_pixel_has_the_polygon_that_holds_its_centre(root: Path, name: str) ->
     assert scene.maps.polygons.dtype == np.uint32
     assert name in scene.sources
     assert ("fields.dbf" in scene.sources) == name.endswith("shp")
+
+
+def test_outlines_of_a_label_map_give_it_back(root: Path) -> None:
+    truth = np.random.default_rng(1).integers(0, 4, SHAPE).repeat(2, axis=1)[:, : SHAPE[1]].astype(np.uint8)
+    outlines = [(shapely.geometry.shape(each), int(value)) for each, value in shapes(truth, truth > 0, transform=PLACE)]
+    write_vector(root / "fields.gpkg", [each for each, _ in outlines], code=[value for _, value in outlines])
+    scene = scene_of(root, file="fields.gpkg", column="code")
+    np.testing.assert_array_equal(scene.labels, truth)
+    assert scene.maps is not None
+    numbers, first = np.unique(scene.maps.polygons, return_index=True)
+    assert len(numbers) == len(outlines) + 1
+    assert [outlines[number - 1][1] for number in numbers[1:]] == truth.ravel()[first[1:]].tolist()
 
 
 def test_a_turned_grid(root: Path) -> None:
@@ -345,3 +360,73 @@ def test_a_scene_without_a_place_is_refused(root: Path) -> None:
     write_vector(root / "fields.gpkg", on_earth([MAIZE]), crop=["maize"])
     with pytest.raises(MamolError, match="polygons need a scene that lies somewhere on the earth"):
         scene_of(root, file="fields.gpkg", column="crop")
+
+
+FIELDS = [shapely.box(col, row, col + 5, row + 5) for row in (2, 10, 18) for col in (2, 10, 18, 26)]
+
+
+@pytest.fixture
+def fields_root(root: Path) -> Path:
+    """Six fields of maize and six of wheat, 25 pixels each; a column says the split."""
+    fold = ["train", "TEST", "val", None] * 3
+    crops = ["maize", "wheat"] * 3 + ["wheat", "maize"] * 3
+    write_vector(root / "fields.gpkg", on_earth(FIELDS), crop=crops, fold=np.array(fold, object))
+    return describe(root, file="fields.gpkg", column="crop")
+
+
+def test_tables_of_whole_polygons(fields_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--dataset", "scene", "--root", str(fields_root), "--out", str(tmp_path / "out"), "--patch-size", "2"]
+    assert main([*options, "--protocol", "polygons", "--train-per-class", "30", "--test-per-class", "all"]) == 0
+    report = capsys.readouterr().out
+    assert "protocol polygons, seed 0" in report
+    assert "overlap: 0 polygons have training and test pixels; 0.0 % of the test pixels lie in them" in report
+    tables = open_tables(tmp_path / "out")
+    assert tables["test"].info.counts["train"] == {"maize": 30, "wheat": 30}
+    assert tables["test"].info.counts["test"] == {"maize": 100, "wheat": 100}
+    assert tables["test"].info.overlap["shared_polygons"] == 0
+
+    def fields_of(split: str) -> set[tuple[int, int]]:
+        return {((row - 2) // 8, (col - 2) // 8) for row, col in zip(tables[split].row, tables[split].col, strict=True)}
+
+    assert len(fields_of("train")) == 4
+    assert not fields_of("train") & fields_of("test")
+    assert main([*options, "--train-per-class", "30", "--test-per-class", "40"]) == 0
+    assert "overlap: 12 polygons have training and test pixels; 100.0 %" in capsys.readouterr().out
+
+
+def test_tables_by_the_split_column(fields_root: Path, tmp_path: Path) -> None:
+    describe(fields_root, file="fields.gpkg", column="crop", split="fold")
+    options = [
+        "--dataset",
+        "scene",
+        "--root",
+        str(fields_root),
+        "--out",
+        str(tmp_path / "out"),
+        "--protocol",
+        "polygons",
+    ]
+    assert main([*options, "--train-per-class", "all", "--test-per-class", "all", "--val-per-class", "all"]) == 0
+    counts = open_tables(tmp_path / "out")["train"].info.counts
+    # Of the four columns of fields, each has one crop above and another below; the fourth is in no split.
+    assert {split: sum(each.values()) for split, each in counts.items()} == {"train": 75, "val": 75, "test": 75}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--protocol", "polygons"],
+            "class rye has 1 polygon with pixels, and one to train and one to test are needed",
+        ),
+        (["--train-per-class", "some"], "train-per-class 'some': expected a whole number or 'all'"),
+    ],
+)
+def test_nothing_is_written_for_what_is_refused(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    write_vector(root / "fields.gpkg", on_earth([MAIZE, WHEAT, RYE]), crop=["maize", "maize", "rye"])
+    describe(root, file="fields.gpkg", column="crop")
+    assert main(["--dataset", "scene", "--root", str(root), "--out", str(tmp_path / "out"), *options]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
