@@ -32,12 +32,12 @@ class VectorLabels:
     merge: Mapping[str, str | None] = field(default_factory=dict)
 
 
-def vector_labels(path: Path, value: Any) -> VectorLabels | None:  # noqa: ANN401 - JSON from the user
+def vector_labels(path: Path, content: Mapping[str, Any]) -> VectorLabels | None:
     """The labels of a scene.json, where they are a vector file.
 
     Args:
         path: The scene.json, for messages.
-        value: What stands under ``labels``.
+        content: What it holds.
 
     Returns:
         None if it is anything else, such as a label map.
@@ -45,6 +45,7 @@ def vector_labels(path: Path, value: Any) -> VectorLabels | None:  # noqa: ANN40
     Raises:
         MamolError: If keys of a vector file stand beside another file, or a key has a wrong value.
     """
+    value = content.get("labels")
     if not isinstance(value, dict) or not isinstance(value.get("file"), str):
         return None
     file = value["file"]
@@ -60,6 +61,12 @@ def vector_labels(path: Path, value: Any) -> VectorLabels | None:  # noqa: ANN40
         raise MamolError(
             f"{path}: labels has the key {unknown[0]}, which a vector file does not take; known are {', '.join(_KEYS)}"
         )
+    for key in ("train_labels", "test_labels"):
+        if content.get(key) is not None:
+            raise MamolError(
+                f'{path}: {key} goes with a label map, and labels is the vector file {file!r}; "split" in labels names '
+                "a column that says train, val or test"
+            )
     texts = {key: value[key] for key in ("layer", "column", "split") if value.get(key) is not None}
     for key, text in texts.items():
         if not isinstance(text, str) or not text:

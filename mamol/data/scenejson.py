@@ -36,7 +36,7 @@ def read_scene_json(path: Path) -> SceneFacts:
     if len(set(classes)) < len(classes):
         raise MamolError(f"{path}: classes has a name twice; give every class its own name")
     names = canonical_all(modalities)
-    polygons = vector_labels(path, content.get("labels"))
+    polygons = vector_labels(path, content)
     return SceneFacts(
         name=_text(path, content, "name", path.parent.resolve().name),
         modalities={
