@@ -59,7 +59,7 @@ def read_features(path: Path, wanted: VectorLabels) -> Features:
     try:
         layer = _layer(path, wanted.layer)
         columns = _columns(path, layer, wanted)
-        # Not through geopandas: importing it takes a second, and arrays are all that is needed.
+        # Arrays are all that is needed, no data frame.
         meta, _, geometry, values = pyogrio.raw.read(path, layer=layer, columns=columns)
     except MamolError:
         raise
