@@ -61,6 +61,17 @@ class Embedding(nn.Module, ABC):
         """
         return None
 
+    def valid(self, x: Tensor) -> Tensor | None:
+        """Which tokens stand for something that was seen.
+
+        Args:
+            x: (n, …), the inputs of n streams.
+
+        Returns:
+            (n, T) bool; None if all of them do.
+        """
+        return None
+
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Takes the statistics of the training samples, one number per band; ignored where inputs come normalised.
 

@@ -48,17 +48,24 @@ class Head(nn.Module, ABC):
 
     if TYPE_CHECKING:  # nn.Module's own is untyped
 
-        def __call__(self, features: Mapping[str, Tensor], available: Tensor) -> Tensor:
+        def __call__(
+            self, features: Mapping[str, Tensor], available: Tensor, seen: Mapping[str, Tensor] | None = None
+        ) -> Tensor:
             """As ``forward``."""
 
     @abstractmethod
-    def forward(self, features: Mapping[str, Tensor], available: Tensor) -> Tensor:
+    def forward(
+        self, features: Mapping[str, Tensor], available: Tensor, seen: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """The logits of a batch.
 
         Args:
-            features: Modality to (B, width), or to (B, T, width) of a head that reads all tokens; zero where absent.
+            features: Modality to (B, width), or to (B, T, width) of a head that reads all tokens; zero where absent,
+                or where the sensor saw nothing.
                 Where modalities meet in one sequence and its class token is read, there is one entry for all.
             available: (B, M) bool, in the order of the network's modalities.
+            seen: Modality to (B, T) bool, which tokens stand for something that a sensor saw, False where absent; for
+                heads that read all tokens. None where all tokens of present modalities do.
 
         Returns:
             (B, K).

@@ -10,6 +10,8 @@ import pyarrow as pa
 from mamol.core.errors import MamolError
 
 FORMAT_VERSION = 1
+SCENE_VERSION = 2
+"""Of tables of scenes: samples say which modalities they have, invalid pixels are NaN. Version 1 is read as ever."""
 METADATA_KEY = b"mamol"
 REBUILD = "build it again with make_arrow.py"
 
@@ -36,7 +38,11 @@ def map_file(path: Path) -> tuple[bytes, pa.Table]:
 
 
 def parsed(
-    text: str | bytes, path: Path, keys: Collection[str] | None = None, optional: Collection[str] = ()
+    text: str | bytes,
+    path: Path,
+    keys: Collection[str] | None = None,
+    optional: Collection[str] = (),
+    versions: Collection[int] = (FORMAT_VERSION, SCENE_VERSION),
 ) -> dict[str, Any]:
     """The metadata of a file.
 
@@ -45,6 +51,7 @@ def parsed(
         path: The file, for messages.
         keys: Which keys it has to have; None: any.
         optional: Keys that it may have besides.
+        versions: Of the format, that can be read.
 
     Raises:
         MamolError: If it is damaged, of another version of the format, or has other keys.
@@ -54,8 +61,9 @@ def parsed(
         version = content["format_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise MamolError(f"{path}: its metadata is damaged ({error!r}); {REBUILD}") from error
-    if version != FORMAT_VERSION:
-        raise MamolError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}; {REBUILD}")
+    if version not in versions:
+        read = " and ".join(map(str, versions))
+        raise MamolError(f"{path}: format version {version}, this program reads {read}; {REBUILD}")
     if keys is not None and (differing := (set(content) - set(optional)) ^ set(keys)):
         raise MamolError(f"{path}: its metadata lacks or adds {', '.join(sorted(differing))}; {REBUILD}")
     return content

@@ -184,7 +184,9 @@ class Masks:
     All samples of an item, such as the plots of a movie, miss the same.
 
     Attributes:
+        natural: (N, M) bool, what is there by nature; None if everything is.
         first: (N, M) bool of the first epoch, True where present.
+        spared: Samples of the first epoch whose last modality the draw would have taken; they keep what they have.
     """
 
     def __init__(
@@ -204,8 +206,11 @@ class Masks:
         """
         self.table, self.modalities, self.split, self.settings = table, tuple(modalities), split, settings
         self.seed = seed
+        self.natural = table.natural_of(modalities)
         self.anew = settings.resample_missing and split == "train"
-        self.first = self._draw(0)
+        drawn = self._draw(0)
+        self.first = drawn if self.natural is None else missing.upon(self.natural, drawn)
+        self.spared = 0 if self.natural is None else int((~(drawn & self.natural).any(1)).sum())
 
     def of_epoch(self, epoch: int) -> missing.Mask:
         """(N, M) bool, True where present.
@@ -213,13 +218,18 @@ class Masks:
         Args:
             epoch: From 0.
         """
-        return self._draw(epoch) if self.anew and epoch else self.first
+        if not (self.anew and epoch):
+            return self.first
+        drawn = self._draw(epoch)
+        return drawn if self.natural is None else missing.upon(self.natural, drawn)
 
     def _draw(self, epoch: int) -> missing.Mask:
         if self.table.group is None:
-            return self._draw_items(len(self.table), epoch)
-        items, item = np.unique(self.table.group, return_inverse=True)
-        return self._draw_items(len(items), epoch)[item]
+            drawn = self._draw_items(len(self.table), epoch)
+        else:
+            items, item = np.unique(self.table.group, return_inverse=True)
+            drawn = self._draw_items(len(items), epoch)[item]
+        return drawn
 
     def _draw_items(self, items: int, epoch: int) -> missing.Mask:
         settings = self.settings
@@ -297,7 +307,7 @@ class MultimodalData(pl.LightningDataModule):
 
     def realised_missing(self) -> dict[str, Any]:
         """Split to counts of its missing patterns as drawn; see ``mamol.data.missing.realised``."""
-        return {split: missing.realised(masks.first, self.modalities) for split, masks in self.masks.items()}
+        return {s: missing.realised(m.first, self.modalities, m.natural, m.spared) for s, m in self.masks.items()}
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Shuffled batches of the training table."""

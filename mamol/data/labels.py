@@ -1,7 +1,7 @@
 """Label maps of a scene: all labelled pixels, the official training and test pixels, the class names."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,15 @@ class LabelMaps:
     test: np.ndarray | None = None
     polygons: np.ndarray | None = None
     assigned: np.ndarray | None = None
+
+    def masked(self, keep: np.ndarray) -> "LabelMaps":
+        """The maps with pixels left out.
+
+        Args:
+            keep: (H, W), False where a pixel becomes unlabelled.
+        """
+        there = {name: np.where(keep, each, 0) for name, each in vars(self).items() if each is not None}
+        return replace(self, **there)
 
 
 def read_label_maps(facts: SceneFacts, folder: RawFolder, *, needed: bool) -> LabelMaps | None:

@@ -154,17 +154,36 @@ def _leave_one(mask: Mask, rng: np.random.Generator) -> Mask:
     return mask
 
 
-def realised(mask: Mask, modalities: Sequence[str]) -> dict[str, Any]:
+def upon(natural: Mask, drawn: Mask) -> Mask:
+    """What is there by nature and not drawn away; the draw never takes a sample's last modality.
+
+    Args:
+        natural: (N, M) bool, True where the sensor saw the sample; every row has at least one True.
+        drawn: (N, M) bool, of ``draw`` or ``draw_availability``.
+
+    Returns:
+        (N, M) bool; where nothing would be left, the row of ``natural``.
+    """
+    left = natural & drawn
+    return np.where(left.any(1, keepdims=True), left, natural)
+
+
+def realised(mask: Mask, modalities: Sequence[str], natural: Mask | None = None, spared: int = 0) -> dict[str, Any]:
     """Counts of what is missing in a mask, for printing and ``metrics.json``.
 
     Args:
         mask: (N, M) bool, True where present.
         modalities: M names, in the order of the columns.
+        natural: (N, M) bool, True where the sensor saw the sample; None if all did.
+        spared: Samples whose last modality the draw would have taken.
 
     Returns:
         ``n``, ``incomplete_percent``, ``patterns`` (name to count, most complete first) and
-        ``available_percent`` (modality to percent).
+        ``available_percent`` (modality to percent); where sensors miss samples by nature, the same of nature alone
+        under ``natural``, and ``spared``.
     """
+    if natural is not None:
+        return {**realised(mask, modalities), "natural": realised(natural, modalities), "spared": spared}
     rows, counts = np.unique(mask, axis=0, return_counts=True)
     order = np.lexsort((*(~rows).T[::-1], -rows.sum(1)))
     n = max(len(mask), 1)

@@ -122,8 +122,8 @@ class WindowCutter:
         Returns:
             A fresh (B, C, P, P) float32 array.
         """
-        window_rows = _mirrored(np.asarray(rows, np.int64)[:, None] + self._offsets, self._height)
-        window_cols = _mirrored(np.asarray(cols, np.int64)[:, None] + self._offsets, self._width)
+        window_rows = mirrored(np.asarray(rows, np.int64)[:, None] + self._offsets, self._height)
+        window_cols = mirrored(np.asarray(cols, np.int64)[:, None] + self._offsets, self._width)
         windows = self._pixels.take(window_rows[:, :, None] * self._width + window_cols[:, None, :])
         return np.ascontiguousarray(windows.transpose(0, 3, 1, 2), dtype=np.float32)
 
@@ -140,8 +140,13 @@ class WindowCutter:
         return self._pixels.take(np.asarray(rows, np.int64) * self._width + np.asarray(cols, np.int64))
 
 
-def _mirrored(positions: np.ndarray, length: int) -> np.ndarray:
-    """Positions beyond 0 … length-1 reflected back, the border itself repeated."""
+def mirrored(positions: np.ndarray, length: int) -> np.ndarray:
+    """Positions beyond 0 … length-1 reflected back, the border itself repeated.
+
+    Args:
+        positions: Integers of any shape.
+        length: Of the axis.
+    """
     positions = positions % (2 * length)
     return np.where(positions < length, positions, 2 * length - 1 - positions)
 

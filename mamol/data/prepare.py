@@ -2,19 +2,22 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mamol.core.errors import MamolError
-from mamol.data import splits
-from mamol.data.arrowfiles import FORMAT_VERSION
+from mamol.core.names import pattern_name
+from mamol.data import holes, splits
+from mamol.data.arrowfiles import SCENE_VERSION
 from mamol.data.counting import count_table
 from mamol.data.facts import facts_of
+from mamol.data.holes import MIN_VALID
+from mamol.data.missing import realised
 from mamol.data.overlap import Overlap, measure
 from mamol.data.patches import Cutter
-from mamol.data.sceneinfo import LAYOUTS, SceneInfo
+from mamol.data.sceneinfo import LAYOUTS, TAKEN, SceneInfo
 from mamol.data.scenes import Scene, load_scene
 from mamol.data.splits import Pixels, Split
 from mamol.data.writing import check_folder, check_size, write_tables
@@ -41,6 +44,7 @@ class Options:
         test_per_class: Test pixels per class.
         val_per_class: Validation pixels per class.
         layout: ``patches`` or ``scene``.
+        min_valid: Share of a sample's window that a sensor must have seen, above 0, for the sample to have it.
     """
 
     dataset: str
@@ -55,6 +59,7 @@ class Options:
     test_per_class: int | str | None = None
     val_per_class: int | str | None = None
     layout: str = "patches"
+    min_valid: float = MIN_VALID
 
     @property
     def per_class(self) -> dict[str, int | str | None]:
@@ -78,11 +83,15 @@ def prepare(options: Options, scene: Scene | None = None) -> str:
     _check(options)
     if scene is None:
         scene = load_scene(options.dataset, options.root, modalities=options.modalities, scene_file=options.scene_file)
+    if taken := [name for name in scene.rasters if name in TAKEN]:
+        raise MamolError(f"modality {', '.join(taken)}: tables use this name for something else; give another")
     patch_size = _patch_size(options, scene)
     assert scene.maps is not None  # load_scene refuses a scene without labels
+    there = holes.natural(scene.rasters, patch_size, options.min_valid)
+    maps, left_out = (scene.maps, 0) if there is None else holes.without_unseen(scene.maps, there)
     split = splits.draw(
         options.protocol,
-        scene.maps,
+        maps,
         options.per_class,
         seed=options.seed,
         patch_size=patch_size,
@@ -93,14 +102,16 @@ def prepare(options: Options, scene: Scene | None = None) -> str:
         check_size(scene.channels, patch_size, samples)
     positions_known = scene.window_size is None
     overlap = measure(split.pixels["train"], split.pixels["test"], patch_size, positions_known=positions_known)
+    natural = {} if there is None else {s: _patterns(there, scene, p) for s, p in split.pixels.items()}
     info = _info(options, scene, split, overlap, patch_size)
+    info = replace(info, natural={s: _totals(rows) for s, rows in natural.items()}, left_out=left_out)
     try:
-        files = write_tables(options.out, info, scene, split.pixels)
+        files = write_tables(options.out, info, scene, split.pixels, there)
     except OSError as error:
         raise MamolError(
             f"out {options.out}: cannot be written ({error}); free space or give another folder"
         ) from error
-    return _report(options, info, overlap, files)
+    return _report(options, info, overlap, natural, files)
 
 
 def _check(options: Options) -> None:
@@ -110,6 +121,7 @@ def _check(options: Options) -> None:
     size = options.patch_size
     if size is not None and not 1 <= size <= LARGEST_PATCH_SIZE:
         raise MamolError(f"patch-size {size}: expected 1 to {LARGEST_PATCH_SIZE}")
+    holes.check_min_valid(options.min_valid)
     splits.check_request(options.protocol, options.per_class, options.seed)
     check_folder(options.out)
 
@@ -128,9 +140,12 @@ def _patch_size(options: Options, scene: Scene) -> int:
 
 
 def _info(options: Options, scene: Scene, split: Split, overlap: Overlap, patch_size: int) -> SceneInfo:
-    statistics = {name: _mean_and_std(scene.cutter(name, patch_size), split.pixels["train"]) for name in scene.rasters}
+    statistics = {
+        name: _mean_and_std(name, scene.cutter(name, patch_size), split.pixels["train"]) for name in scene.rasters
+    }
     return SceneInfo(
-        format_version=FORMAT_VERSION,
+        format_version=SCENE_VERSION,
+        min_valid=options.min_valid,
         dataset=facts_of(options.dataset).name,
         scene=scene.name,
         note=scene.facts.note,
@@ -163,15 +178,36 @@ def _counts(pixels: Pixels, classes: tuple[str, ...]) -> dict[str, int]:
     return {name: int(number) for name, number in zip(classes, numbers, strict=True)}
 
 
-def _mean_and_std(cutter: Cutter, train: Pixels) -> tuple[list[float], list[float]]:
+def _mean_and_std(name: str, cutter: Cutter, train: Pixels) -> tuple[list[float], list[float]]:
     """Mean and standard deviation per band of the training pixels; 1 instead of the deviation of a constant band."""
     values = cutter.centres(train.rows, train.cols).astype(np.float64)
+    values = values[~np.isnan(values).any(axis=1)]
+    if not len(values):
+        raise MamolError(f"modality {name}: it saw no training pixel; leave it out with --modalities, or draw others")
     mean, std = values.mean(axis=0), values.std(axis=0)
     constant = std <= 1e-9 * np.abs(mean)
     return mean.tolist(), np.where(constant, 1.0, std).tolist()
 
 
-def _report(options: Options, info: SceneInfo, overlap: Overlap, files: list[Path]) -> str:
+def _patterns(there: tuple[holes.Valid, ...], scene: Scene, pixels: Pixels) -> dict[str, dict[str, int]]:
+    """Natural pattern -> class -> samples, most complete pattern first."""
+    rows = holes.natural_at(there, len(there), pixels.rows, pixels.cols)
+    patterns = realised(rows, list(scene.rasters))["patterns"]
+    names = np.array([pattern_name(row, list(scene.rasters)) for row in rows], object)
+    return {pattern: _counts(pixels.of(names == pattern), scene.classes) for pattern in patterns}
+
+
+def _totals(patterns: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    return {pattern: sum(counts.values()) for pattern, counts in patterns.items()}
+
+
+def _report(
+    options: Options,
+    info: SceneInfo,
+    overlap: Overlap,
+    natural: Mapping[str, Mapping[str, Mapping[str, int]]],
+    files: list[Path],
+) -> str:
     bands = ", ".join(f"{name} {count}" for name, count in info.modalities.items())
     lines = [
         f"{info.scene}: {info.scene_shape[0]} x {info.scene_shape[1]}, bands: {bands}, windows of {info.patch_size}",
@@ -180,12 +216,25 @@ def _report(options: Options, info: SceneInfo, overlap: Overlap, files: list[Pat
         "",
         *count_table(info.counts, info.classes, {split: sum(per.values()) for split, per in info.counts.items()}),
         "",
+        *_natural_lines(info, natural),
         *_shortfall_lines(info.shortfall),
         *_overlap_lines(info.protocol, overlap),
         *(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)" for path in files),
     ]
     config = facts_of(options.dataset).configs.get(len(info.modalities), "remote")
     return "\n".join([*lines, f"next: python run.py with {config} data_root={options.out}"])
+
+
+def _natural_lines(info: SceneInfo, natural: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[str]:
+    """What the sensors saw of the samples, per split and class."""
+    if not natural:
+        return []
+    lines = [f"seen by (a sensor counts where it saw the pixel and {100 * info.min_valid:g} % of its window):"]
+    for split, patterns in natural.items():
+        lines += ["", split, *count_table(patterns, info.classes, info.natural[split])]
+    if info.left_out:
+        lines += ["", f"left out: {info.left_out} labelled pixels that no sensor saw"]
+    return [*lines, ""]
 
 
 def _shortfall_lines(shortfall: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -1,22 +1,34 @@
 """What a scene's table says about itself, and the columns that follow from it."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from mamol.core.errors import MamolError
 from mamol.core.modality import WINDOW, Modality
-from mamol.data.arrowfiles import METADATA_KEY, parsed
+from mamol.data.arrowfiles import FORMAT_VERSION, METADATA_KEY, REBUILD, SCENE_VERSION, parsed
 from mamol.data.facts import shown_name
+from mamol.data.holes import MIN_VALID
 from mamol.data.tableinfo import Statistics, TableInfo
 
 SCENE = "scene"
 """Name of the file with the rasters in layout ``scene``."""
 LAYOUTS = ("patches", "scene")
 COLOURS = "colours"
-"""The field that a table need not have."""
+AVAILABLE = "available"
+"""The column that says which modalities a sample has by nature."""
+NATURE = ("min_valid", "natural", "left_out")
+"""The fields that version 1 does not have: every sample had every modality."""
+RESERVED = ("content", "scenes", "dense")
+"""Keys that version 2 may have: hashes of contents, the scenes of several, dense labels."""
+OPTIONAL_COLUMNS = {"polygon": pa.uint32(), "scene": pa.int32()}
+"""Columns that version 2 may have: the number of each sample's polygon, and of its scene."""
+TAKEN = ("scene", "polygon", "index", "label", "row", "col", "available", "dense")
+"""What no modality can be called, as batches or tables have something else of this name."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,7 @@ class SceneInfo(TableInfo):
     """What a table says about itself: the JSON under the schema's metadata key ``mamol``.
 
     Attributes:
-        format_version: ``FORMAT_VERSION``.
+        format_version: ``SCENE_VERSION``, or 1.
         dataset: Name in the registry, ``scene`` for a custom scene.
         scene: The scene's own name.
         note: What a reader has to know of the data, e.g. that they are synthetic; may be empty.
@@ -43,6 +55,9 @@ class SceneInfo(TableInfo):
         overlap: Measured overlap of test with train (the fields of ``overlap.Overlap``).
         scene_shape: Height and width of the grid that row and col refer to.
         output: sha256 that all files written together share.
+        min_valid: Share of a sample's window that a sensor must have seen.
+        natural: Split -> pattern -> samples that have it by nature; empty where every sample has every modality.
+        left_out: Labelled pixels that no sensor saw.
         colours: ``#rrggbb`` of the classes on maps, in label order; empty where nobody chose any.
     """
 
@@ -65,6 +80,9 @@ class SceneInfo(TableInfo):
     overlap: dict[str, Any]
     scene_shape: tuple[int, int]
     output: str
+    min_valid: float = MIN_VALID
+    natural: dict[str, dict[str, int]] = field(default_factory=dict)
+    left_out: int = 0
     colours: tuple[str, ...] = ()
 
     @property
@@ -93,12 +111,14 @@ class SceneInfo(TableInfo):
         return self.mean, self.std
 
     def identity(self) -> dict[str, Any]:
-        """As the split was drawn."""
-        return {"dataset": self.dataset, "protocol": self.protocol, "seed": self.seed}
+        """As the split was drawn; where sensors miss pixels by nature, also what makes one miss."""
+        drawn = {"dataset": self.dataset, "protocol": self.protocol, "seed": self.seed}
+        return {**drawn, "min_valid": self.min_valid} if self.natural else drawn
 
     def about(self) -> dict[str, Any]:
         """As the table was written."""
-        return {"layout": self.layout, "overlap": self.overlap, "counts": self.counts}
+        about = {"layout": self.layout, "overlap": self.overlap, "counts": self.counts}
+        return {**about, "natural": self.natural, "left_out": self.left_out} if self.natural else about
 
     def plain(self) -> dict[str, Any]:
         """Its fields by name, but for the colours, which change no result."""
@@ -120,7 +140,11 @@ class SceneInfo(TableInfo):
         Raises:
             MamolError: If it is of another version of the format or not complete.
         """
-        content = parsed(text, path, [each.name for each in fields(cls) if each.name != COLOURS], optional={COLOURS})
+        needed = [each.name for each in fields(cls) if each.name not in (COLOURS, *NATURE)]
+        content = parsed(text, path, needed, (COLOURS, *NATURE, *RESERVED), (FORMAT_VERSION, SCENE_VERSION))
+        if content["format_version"] == SCENE_VERSION and (lacking := set(NATURE) - set(content)):
+            raise MamolError(f"{path}: its metadata lacks or adds {', '.join(sorted(lacking))}; {REBUILD}")
+        content = {key: value for key, value in content.items() if key not in RESERVED}
         height, width = content["scene_shape"]
         return cls(
             **content
@@ -142,11 +166,12 @@ def tensor_type(shape: tuple[int, ...]) -> pa.DataType:
     return pa.fixed_shape_tensor(pa.float32(), shape)
 
 
-def schema_of(info: SceneInfo) -> pa.Schema:
+def schema_of(info: SceneInfo, optional: Collection[str] = ()) -> pa.Schema:
     """The schema of a file, with the metadata.
 
     Args:
         info: What the file says about itself.
+        optional: Which of ``OPTIONAL_COLUMNS`` it has.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     if info.split == SCENE:
@@ -156,4 +181,7 @@ def schema_of(info: SceneInfo) -> pa.Schema:
     columns = [(name, tensor_type(shape)) for name, shape in shapes.items()]
     if info.split != SCENE:
         columns += [("label", pa.int64()), ("row", pa.int32()), ("col", pa.int32())]
+        if info.format_version == SCENE_VERSION:
+            columns += [(AVAILABLE, pa.list_(pa.bool_(), len(info.modalities)))]
+            columns += [(name, kind) for name, kind in OPTIONAL_COLUMNS.items() if name in optional]
     return pa.schema(columns, metadata={METADATA_KEY: info.to_json().encode()})

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from mamol.core.errors import MamolError
-from mamol.data.arrowfiles import check_columns, map_file
+from mamol.data.arrowfiles import SCENE_VERSION, check_columns, map_file
 from mamol.data.patches import ChunkedRows, WindowCutter
-from mamol.data.sceneinfo import SCENE, SceneInfo, schema_of
+from mamol.data.sceneinfo import AVAILABLE, OPTIONAL_COLUMNS, SCENE, SceneInfo, schema_of
 from mamol.data.table import Table, mixed
 
 
@@ -51,6 +51,7 @@ class SceneTable(Table[SceneInfo]):
                 f"{self.path}: labels go from {self.label.min()} to {self.label.max()}, expected 0 to {classes - 1}; "
                 "build it again with make_arrow.py"
             )
+        self.natural = _natural(table)
         self.fingerprint = self._fingerprint()
         self._readers = self._window_readers(table)
 
@@ -85,10 +86,10 @@ class SceneTable(Table[SceneInfo]):
             indices: (B,) sample indices.
 
         Returns:
-            A fresh (B, C, P, P) float32 array.
+            A fresh (B, C, P, P) float32 array, NaN where the sensor saw nothing.
 
         Raises:
-            MamolError: If the table has no such modality, or a value is NaN or infinite.
+            MamolError: If the table has no such modality, or a value is infinite, or NaN in a table of version 1.
         """
         if modality not in self._readers:
             raise MamolError(f"{self.path}: no modality {modality!r}; it has {', '.join(self._readers)}")
@@ -96,7 +97,8 @@ class SceneTable(Table[SceneInfo]):
         # The sum is finite only if every value is, and costs a tenth of the test of every value.
         with np.errstate(over="ignore", invalid="ignore"):
             suspicious = not np.isfinite(windows.sum())
-        if suspicious and not np.isfinite(windows).all():
+        holes_allowed = self.info.format_version == SCENE_VERSION
+        if suspicious and not (np.isfinite(windows) | (np.isnan(windows) & holes_allowed)).all():
             raise MamolError(f"{self.path}: {modality} has NaN or infinite values; build it again with make_arrow.py")
         return windows
 
@@ -131,8 +133,19 @@ def _map(path: Path) -> tuple[SceneInfo, pa.Table]:
     """The information and the memory-mapped content of a file."""
     metadata, table = map_file(path)
     info = SceneInfo.from_json(metadata, path)
-    check_columns(path, table, schema_of(info))
+    optional = [name for name in OPTIONAL_COLUMNS if name in table.column_names]
+    check_columns(path, table, schema_of(info, optional))
     return info, table
+
+
+def _natural(table: pa.Table) -> np.ndarray | None:
+    """(N, M) bool, which modalities each sample has; None if all have all, as in version 1."""
+    if AVAILABLE not in table.column_names or not len(table):
+        return None
+    column = table[AVAILABLE].combine_chunks()
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    natural: np.ndarray = flat.reshape(len(table), -1)
+    return None if natural.all() else natural
 
 
 def _tensors(table: pa.Table, name: str) -> list[np.ndarray]:

@@ -42,6 +42,15 @@ class Pixels:
         """Number of pixels."""
         return len(self.labels)
 
+    def of(self, chosen: np.ndarray) -> "Pixels":
+        """Some of them.
+
+        Args:
+            chosen: (N,) bool.
+        """
+        polygons = None if self.polygons is None else self.polygons[chosen]
+        return Pixels(self.rows[chosen], self.cols[chosen], self.labels[chosen], polygons)
+
 
 @dataclass(frozen=True)
 class Split:

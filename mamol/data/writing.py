@@ -3,15 +3,17 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
+from mamol.data.holes import natural_at
 from mamol.data.patches import Cutter
 from mamol.data.progress import shown
 from mamol.data.sceneinfo import SCENE, SceneInfo, schema_of, tensor_type
@@ -95,7 +97,13 @@ def _is_ours(path: Path) -> bool:
         return b'{"format_version"' in file.read(2**20)
 
 
-def write_tables(out: Path, info: SceneInfo, scene: Scene, pixels: Mapping[str, Pixels]) -> list[Path]:
+def write_tables(
+    out: Path,
+    info: SceneInfo,
+    scene: Scene,
+    pixels: Mapping[str, Pixels],
+    there: Sequence[NDArray[np.bool_]] | None = None,
+) -> list[Path]:
     """Writes an output: all files under temporary names, then renamed one after the other.
 
     Should that be interrupted between two renames, the files' ``output`` differ and the reader refuses them.
@@ -105,13 +113,16 @@ def write_tables(out: Path, info: SceneInfo, scene: Scene, pixels: Mapping[str, 
         info: The information, but for ``split`` and ``output``.
         scene: The rasters.
         pixels: Split -> pixels.
+        there: (H, W) of each modality, where samples have it; None: everywhere.
 
     Returns:
         The files.
     """
     info = dataclasses.replace(info, output=output_identity(info, pixels))
     cutters = {name: scene.cutter(name, info.patch_size) for name in info.modalities}
-    jobs = {split: _split_batches(dataclasses.replace(info, split=split), cutters, pixels[split]) for split in SPLITS}
+    jobs = {
+        split: _split_batches(dataclasses.replace(info, split=split), cutters, pixels[split], there) for split in SPLITS
+    }
     if info.layout == "scene":
         jobs[SCENE] = _scene_batches(dataclasses.replace(info, split=SCENE), scene)
     return write_files(out, {name: (schema_of(dataclasses.replace(info, split=name)), jobs[name]) for name in jobs})
@@ -138,7 +149,9 @@ def write_files(out: Path, jobs: Mapping[str, tuple[pa.Schema, Iterable[pa.Recor
     return [out / f"{name}.arrow" for name in jobs]
 
 
-def _split_batches(info: SceneInfo, cutters: Mapping[str, Cutter], pixels: Pixels) -> Iterator[pa.RecordBatch]:
+def _split_batches(
+    info: SceneInfo, cutters: Mapping[str, Cutter], pixels: Pixels, there: Sequence[NDArray[np.bool_]] | None
+) -> Iterator[pa.RecordBatch]:
     schema = schema_of(info)
     stored = cutters if info.layout == "patches" else {}
     per_sample = bytes_as_patches(info.modalities, info.patch_size, 1) if stored else 16
@@ -146,6 +159,8 @@ def _split_batches(info: SceneInfo, cutters: Mapping[str, Cutter], pixels: Pixel
         rows, cols = pixels.rows[part], pixels.cols[part]
         columns = [_tensor_column(cutter.cut(rows, cols)) for cutter in stored.values()]
         columns += [pa.array(pixels.labels[part]), pa.array(rows), pa.array(cols)]
+        available = natural_at(there, len(cutters), rows, cols)
+        columns += [pa.FixedSizeListArray.from_arrays(pa.array(available.ravel()), len(cutters))]
         yield pa.record_batch(columns, schema=schema)
 
 

@@ -47,15 +47,27 @@ class WindowEmbedding(Embedding):
         self.mean.copy_(torch.as_tensor(mean)[:, None, None])
         self.std.copy_(torch.as_tensor(std)[:, None, None])
 
+    def valid(self, x: Tensor) -> Tensor | None:
+        """Which pixels are NaN in no band, (n, P·P); None if all are."""
+        # A sum tells at a tenth of the cost of a test of every value; of infinite ones it may be NaN, too.
+        if not x.sum().isnan():
+            return None
+        seen = ~x.isnan().any(1).flatten(1)
+        return None if seen.all() else seen
+
     def forward(self, x: Tensor, backbone: Backbone) -> Tensor:
         """From windows to tokens.
 
         Args:
-            x: (n, C, P, P) windows in sensor units.
+            x: (n, C, P, P) windows in sensor units; a pixel with NaN in a band is zero behind the normalisation.
             backbone: Not used; the weights are the embedding's own.
 
         Returns:
             (n, P·P, width) tokens, row by row.
         """
-        tokens: Tensor = self.project((x - self.mean) / self.std).flatten(2).transpose(1, 2)
+        normal = (x - self.mean) / self.std
+        seen = self.valid(x)
+        if seen is not None:
+            normal = normal.where(seen.unflatten(1, x.shape[2:])[:, None], 0)
+        tokens: Tensor = self.project(normal).flatten(2).transpose(1, 2)
         return tokens if self.modality_type is None else tokens + self.modality_type

@@ -16,7 +16,7 @@ from mamol.data.datamodules import Masks
 from mamol.data.missing import Mask
 from mamol.data.tables import AnyTable
 from mamol.evaluation.markdown import markdown
-from mamol.evaluation.patterns import all_patterns, evaluate_patterns, under_mask
+from mamol.evaluation.patterns import all_patterns, evaluate_patterns, natural_or_all, under_mask
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import accuracy_plot
 from mamol.evaluation.statistics import SHARES, chance_level, interval_text
@@ -129,7 +129,13 @@ def all_types(modalities: Sequence[str]) -> tuple[str, ...]:
     return (*some, "both")
 
 
-def score(probabilities: NDArray[np.float32], table: AnyTable, modalities: Sequence[str], mask: Mask) -> dict[str, Any]:
+def score(
+    probabilities: NDArray[np.float32],
+    table: AnyTable,
+    modalities: Sequence[str],
+    mask: Mask,
+    samples: NDArray[np.int64] | None = None,
+) -> dict[str, Any]:
     """The scores at given missing modalities.
 
     Args:
@@ -137,13 +143,15 @@ def score(probabilities: NDArray[np.float32], table: AnyTable, modalities: Seque
         table: The samples.
         modalities: Names in the order of the features, M of them.
         mask: (N, M) bool, True where present.
+        samples: Only these; None: all.
 
     Returns:
         As ``mamol.core.task.Task.report``.
     """
     info = table.info
-    chosen = under_mask(probabilities, mask)
-    return TASKS.find(info.task).report(chosen, table.label, mask, modalities, info.classes, table.group)
+    index = np.arange(len(table)) if samples is None else samples
+    chosen, group = under_mask(probabilities, mask)[index], None if table.group is None else table.group[index]
+    return TASKS.find(info.task).report(chosen, table.label[index], mask[index], modalities, info.classes, group)
 
 
 def _rows(result: dict[str, Any], scores: Sequence[str]) -> list[dict[str, Any]]:
@@ -153,11 +161,15 @@ def _rows(result: dict[str, Any], scores: Sequence[str]) -> list[dict[str, Any]]
 
 
 def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.DataFrame:
-    """All samples under each pattern, with the number of each class."""
+    """All samples that can be under each pattern, with the number of each class."""
     rows = []
+    natural = natural_or_all(trained.table, trained.modalities)
     for pattern in all_patterns(len(trained.modalities)):
+        able = np.flatnonzero((natural | ~pattern).all(1))
+        if not len(able):
+            continue
         mask = np.tile(pattern, (len(trained.table), 1))
-        result = score(probabilities, trained.table, trained.modalities, mask)
+        result = score(probabilities, trained.table, trained.modalities, mask, able)
         ((name, scores),) = result["per_pattern"].items()
         rows.append({"present": name, **scores, **result["per_class"]})
     return pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))

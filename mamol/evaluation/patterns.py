@@ -32,6 +32,20 @@ def all_patterns(modalities: int) -> Mask:
     return rows[np.argsort(-rows.sum(1), kind="stable")]
 
 
+def natural_or_all(table: AnyTable, modalities: Sequence[str]) -> Mask:
+    """Which modalities each sample of a table has by nature.
+
+    Args:
+        table: N samples.
+        modalities: Names in the order of the features, M of them.
+
+    Returns:
+        (N, M) bool.
+    """
+    natural = table.natural_of(modalities)
+    return np.ones((len(table), len(modalities)), bool) if natural is None else natural
+
+
 def complete_batches(
     network: Network,
     table: AnyTable,
@@ -87,7 +101,8 @@ def evaluate_patterns(
     """Predicts every sample once per missing pattern; the samples are read once.
 
     What a network says of a sample depends on that sample and its pattern alone, so these are all predictions that any
-    draw of missing modalities can ask for: see ``under_mask``. Call it inside ``torch.autocast`` for another precision.
+    draw of missing modalities can ask for: see ``under_mask``. Of a sample that lacks a modality by nature, patterns
+    with it are those without, and nothing asks for them. Call it inside ``torch.autocast`` for another precision.
 
     Args:
         network: In evaluation mode, on ``device``.
@@ -106,11 +121,14 @@ def evaluate_patterns(
     """
     patterns = torch.from_numpy(all_patterns(len(modalities))).to(device)
     task = TASKS.find(table.info.task)
+    natural = torch.from_numpy(natural_or_all(table, modalities)).to(device)
     result = np.empty((len(patterns), len(table), len(network.spec.classes)), np.float32)
     for content in complete_batches(network, table, device, "testing", progress, batch=batch, workers=workers):
         index = content["index"].cpu().numpy()
         for p, pattern in enumerate(patterns):
-            logits, _ = network({**content, "available": pattern.expand(len(index), -1)})
+            left = natural[content["index"]] & pattern
+            there = left.where(left.any(1, keepdim=True), natural[content["index"]])
+            logits, _ = network({**content, "available": there})
             result[p, index] = task.probabilities(logits).cpu().numpy()
     check_finite(result.swapaxes(0, 1), np.arange(len(table)), str(table.path))
     return result

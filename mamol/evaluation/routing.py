@@ -16,7 +16,7 @@ from mamol.core.settings import Settings
 from mamol.core.streams import Trace
 from mamol.data.tables import AnyTable
 from mamol.evaluation.markdown import markdown
-from mamol.evaluation.patterns import all_patterns, complete_batches
+from mamol.evaluation.patterns import all_patterns, complete_batches, natural_or_all
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import routing_plot
 from mamol.evaluation.trained import open_trained
@@ -113,7 +113,7 @@ def usage(
     batch: int = CPU_BATCH,
     workers: int = 0,
 ) -> pd.DataFrame:
-    """How much each expert is used, every sample under every pattern; the samples are read once.
+    """How much each expert is used, every sample under every pattern that it can be under; the samples are read once.
 
     Here all tokens go through the last block, too, where predictions send only the token that becomes the feature.
 
@@ -140,9 +140,15 @@ def usage(
     batches = complete_batches(
         network, table, device, "routing", progress, samples=samples, batch=batch, workers=workers
     )
+    natural = natural_or_all(table, modalities)
     for content in batches:
+        seen = natural[content["index"].cpu().numpy()]
         for pattern in all_patterns(len(modalities)):
-            for key, part in _pass(network, content, pattern, modalities).items():
+            able = torch.from_numpy((seen | ~pattern).all(1)).to(device)  # samples that can be under this pattern
+            if not able.any():
+                continue
+            some = content if able.all() else {name: values[able] for name, values in content.items()}
+            for key, part in _pass(network, some, pattern, modalities).items():
                 sums[key] = sums.get(key, 0) + part
     towers = list(network.members)
     rows = []

@@ -34,12 +34,15 @@ class ClassTokenHead(Head):
         nn.init.normal_(self.weight, std=INITIAL_STD)
         nn.init.zeros_(self.bias)
 
-    def forward(self, features: Mapping[str, Tensor], available: Tensor) -> Tensor:
+    def forward(
+        self, features: Mapping[str, Tensor], available: Tensor, seen: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """The logits of a batch.
 
         Args:
             features: Modality to (B, width).
             available: (B, M) bool; not used, as absent features are zero.
+            seen: Not used, as tokens are not read.
 
         Returns:
             (B, K).

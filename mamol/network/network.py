@@ -1,6 +1,7 @@
 """Embeddings, frozen towers, method and head: inputs in, class logits out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -129,8 +130,8 @@ class Network(nn.Module):
         """What the head sees.
 
         Args:
-            batch: Modality to (B, C, P, P) windows, (B, 3, S, S) images or (B, T) token numbers, and ``available``
-                (B, M) bool.
+            batch: Modality to (B, C, P, P) windows, NaN where the sensor saw nothing, (B, 3, S, S) images or (B, T)
+                token numbers, and ``available`` (B, M) bool.
             trace: Where the routing is recorded, if anybody asks for it.
             streams: Tower to what a method is told of the batch; made here unless somebody wants to tell otherwise.
             shortcut: As of ``encode``.
@@ -156,6 +157,8 @@ class Network(nn.Module):
                 shortcut=shortcut,
             )
             losses += [] if loss is None else [loss]
+            if self.head.reads == ALL and (counts := streams[name].token_mask) is not None:
+                features = features.where(counts[..., None], 0)
             parts = self.fusion.parts([self.spec.names[i] for i in members], self.head.reads)
             by_part = self.fusion.features(features, available, self.head.reads).unbind(1)
             found |= dict(zip(parts, by_part, strict=True))
@@ -180,10 +183,25 @@ class Network(nn.Module):
         found = {}
         for name, members in self.members.items():
             streams = self.fusion.streams(available, members, self.spec.grid**2, name)
-            present = (batch[self.spec.names[i]][available[:, i]] for i in members)
-            ends = [self._embedding(i).ends(x) for i, x in zip(members, present, strict=True)]
+            present = {i: batch[self.spec.names[i]][available[:, i]] for i in members}
+            ends = [self._embedding(i).ends(x) for i, x in present.items()]
+            seen = [self._embedding(i).valid(x) for i, x in present.items()]
             found[name] = _with_ends(streams, [end for end in ends if end is not None])
+            if any(each is not None for each in seen):
+                tokens = torch.cat(
+                    [_or_all(s, len(x), self.spec.grid**2, x) for s, x in zip(seen, present.values(), strict=True)]
+                )
+                mask = self.fusion.sequences(tokens[..., None], available[:, members])[..., 0]
+                found[name] = replace(found[name], token_mask=mask)
         return found
+
+    def _seen(self, streams: Mapping[str, Streams], available: Tensor) -> dict[str, Tensor] | None:
+        """Modality to the tokens (B, T) that a sensor saw, for a head that reads them; None if all of them."""
+        counts = streams[VISUAL].token_mask
+        if self.head.reads != ALL or counts is None:
+            return None
+        by_modality = self.fusion.features(counts[..., None], available, ALL)[..., 0]
+        return dict(zip(self.spec.names, by_modality.unbind(1), strict=True))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """From inputs to logits.
@@ -194,8 +212,9 @@ class Network(nn.Module):
         Returns:
             (B, K), and the sum of the method's auxiliary losses, if it has any.
         """
-        features, loss = self.features(batch)
-        logits: Tensor = self.head(features, batch["available"])
+        streams = self.streams(batch)
+        features, loss = self.features(batch, streams=streams)
+        logits: Tensor = self.head(features, batch["available"], self._seen(streams, batch["available"]))
         return logits, loss
 
     def trainable_parts(self) -> dict[str, nn.Module]:
@@ -269,6 +288,11 @@ def _with_ends(streams: Streams, ends: Sequence[Tensor]) -> Streams:
     longest = int(end.max()) + 1 if len(end) else 1
     mask = torch.arange(longest, device=end.device) <= end[:, None]
     return Streams(streams.available, streams.sample, streams.modality, mask, end, streams.tower)
+
+
+def _or_all(seen: Tensor | None, streams: int, tokens: int, like: Tensor) -> Tensor:
+    """(streams, tokens) bool: what was seen, or everything."""
+    return torch.ones(streams, tokens, dtype=torch.bool, device=like.device) if seen is None else seen
 
 
 def _some(names: Sequence[str]) -> str:

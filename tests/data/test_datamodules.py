@@ -28,6 +28,9 @@ class Samples:
     def __len__(self) -> int:
         return self.samples
 
+    def natural_of(self, modalities: object) -> None:
+        return None
+
 
 def masks(
     split: str = "train", *, seed: int = 0, samples: int = SAMPLES, group: np.ndarray | None = None, **missing: object

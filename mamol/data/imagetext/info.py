@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mamol.core.modality import IMAGE, TEXT, Modality
-from mamol.data.arrowfiles import METADATA_KEY, parsed
+from mamol.data.arrowfiles import FORMAT_VERSION, METADATA_KEY, parsed
 from mamol.data.tableinfo import TableInfo
 
 KIND = "image_text"
@@ -95,7 +95,7 @@ class ImageTextInfo(TableInfo):
         Raises:
             MamolError: If it is of another version of the format or not complete.
         """
-        content = parsed(text, path, [each.name for each in fields(cls)])
+        content = parsed(text, path, [each.name for each in fields(cls)], versions=(FORMAT_VERSION,))
         return cls(**content | {"classes": tuple(content["classes"])})
 
 

@@ -119,7 +119,11 @@ def test_a_split_whose_images_are_all_broken_is_refused(make: Make, raw: RawFold
         ("mmimdb", ["--test-file", "test.jsonl"], "--test-file: not for dataset mmimdb"),
         ("food101", ["--plots", "all", "--scene", "s.json"], "--plots, --scene: not for dataset food101, which takes "),
         ("hatememes", ["--without-text", "keep"], "--without-text: not for dataset hatememes, which takes --broken"),
-        ("trento", ["--plots", "all"], "--plots: not for dataset trento, which takes --layout, --modalities, "),
+        (
+            "trento",
+            ["--plots", "all"],
+            "--plots: not for dataset trento, which takes --layout, --min-valid, --modalities, ",
+        ),
         ("synthetic", ["--broken-images", "drop"], "--broken-images: not for dataset synthetic"),
         ("mmimbd", [], "dataset 'mmimbd' is unknown; known: houston2013, "),
         ("mmimdb", ["--plots", "some"], "plots 'some' is unknown; known: first, all, longest"),
