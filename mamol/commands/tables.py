@@ -47,9 +47,9 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--protocol", help=f"{', '.join(PROTOCOLS)} (default: disjoint)")
     add("--seed", type=int, help="seed of the split (default: 0)")
     add("--patch-size", type=int, help="side of the windows (default: 14)")
-    add("--train-per-class", type=int, help="training pixels per class (default: 100; official: all)")
-    add("--test-per-class", type=int, help="test pixels per class (default: 300; official: all)")
-    add("--val-per-class", type=int, help="validation pixels per class, at most (default: 50)")
+    add("--train-per-class", type=_pixels, help="training pixels per class, or all (default: 100; official: all)")
+    add("--test-per-class", type=_pixels, help="test pixels per class, or all (default: 300; official: all)")
+    add("--val-per-class", type=_pixels, help="validation pixels per class, at most, or all (default: 50)")
     add("--min-valid", type=float, help="share of a window that a sensor must have seen (default: 0.5)")
     add("--layout", help=f"{', '.join(LAYOUTS)} (default: patches)")
     add = result.add_argument_group("images with texts", ", ".join(registry.IMAGE_TEXT_DATASETS)).add_argument
@@ -58,6 +58,11 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--test-file", help=f"hateful_memes: {', '.join(TEST_FILES)} (default: the first that is there)")
     add("--without-text", help=f"food101, dishes without a text: {', '.join(WITHOUT_TEXT)} (default: drop)")
     return result
+
+
+def _pixels(text: str) -> int | str:
+    """Pixels per class; what is no number is a text, which is checked with the other options."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _flag(option: str) -> str:

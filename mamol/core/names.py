@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from mamol.core.errors import MamolError
 
 SPLITS = ("train", "val", "test")
-PROTOCOLS = ("disjoint", "paper", "official", "blocks")
+PROTOCOLS = ("disjoint", "paper", "official", "blocks", "polygons")
 """How a split can be drawn."""
 
 ALIASES = {"hs": "hsi", "dsm": "lidar", "msi": "ms"}

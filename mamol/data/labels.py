@@ -15,11 +15,23 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelMaps:
-    """The labels of a scene: (H, W) int64 each, 0 unlabelled, 1 … K; the official maps may be None."""
+    """The labels of a scene: (H, W) int64 each, 0 unlabelled, 1 … K; the official maps may be None.
+
+    Attributes:
+        every: All labels.
+        train: The official training pixels.
+        test: The official test pixels.
+        polygons: (H, W) uint32, the number of the polygon of each labelled pixel, 0 for none; None if the labels are
+            no polygons.
+        assigned: (H, W) uint8, the split that the polygon's file says for it: 1 train, 2 val, 3 test, 0 none; None if
+            no column says it.
+    """
 
     every: np.ndarray
     train: np.ndarray | None = None
     test: np.ndarray | None = None
+    polygons: np.ndarray | None = None
+    assigned: np.ndarray | None = None
 
     def masked(self, keep: np.ndarray) -> "LabelMaps":
         """The maps with pixels left out.

@@ -1,6 +1,7 @@
 """How much of the test split the training split has already seen."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -18,12 +19,21 @@ class Overlap:
         shared_window_percent: Percent of the test windows that share at least a pixel with a training window; None for
             a pre-cut release, which does not say where samples lie.
         same_class_window_percent: Percent that share a pixel with a training window of their own class.
+        shared_polygons: Polygons with training and with test pixels; None if the labels are no polygons.
+        shared_polygon_percent: Percent of the test pixels that lie in them.
     """
 
     identical_pixels: int
     identical_percent: float
     shared_window_percent: float | None
     same_class_window_percent: float | None
+    shared_polygons: int | None = None
+    shared_polygon_percent: float | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields by name; those of polygons only where there are polygons."""
+        polygons = {"shared_polygons", "shared_polygon_percent"}
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in polygons}
 
 
 def measure(train: Pixels, test: Pixels, patch_size: int, *, positions_known: bool = True) -> Overlap:
@@ -54,7 +64,17 @@ def measure(train: Pixels, test: Pixels, patch_size: int, *, positions_known: bo
         identical_percent=_percent(identical, len(test)),
         shared_window_percent=_percent(int((distance < patch_size).sum()), len(test)),
         same_class_window_percent=_percent(int((own < patch_size).sum()), len(test)),
+        **_polygons(train, test),
     )
+
+
+def _polygons(train: Pixels, test: Pixels) -> dict[str, Any]:
+    """The fields of polygons, where the labels are polygons."""
+    if train.polygons is None or test.polygons is None:
+        return {}
+    shared = np.intersect1d(train.polygons, test.polygons)
+    pixels = int(np.isin(test.polygons, shared).sum())
+    return {"shared_polygons": len(shared), "shared_polygon_percent": _percent(pixels, len(test))}
 
 
 def _distance(train_at: np.ndarray, test_at: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ class Options:
         protocol: How to split.
         seed: Seed of the split.
         patch_size: Side of the windows; None: 14, or what a pre-cut release has.
-        train_per_class: Training pixels per class; None: the protocol's default, here and below.
+        train_per_class: Training pixels per class, or "all"; None: the protocol's default, here and below.
         test_per_class: Test pixels per class.
         val_per_class: Validation pixels per class.
         layout: ``patches`` or ``scene``.
@@ -55,14 +55,14 @@ class Options:
     protocol: str = "disjoint"
     seed: int = 0
     patch_size: int | None = None
-    train_per_class: int | None = None
-    test_per_class: int | None = None
-    val_per_class: int | None = None
+    train_per_class: int | str | None = None
+    test_per_class: int | str | None = None
+    val_per_class: int | str | None = None
     layout: str = "patches"
     min_valid: float = MIN_VALID
 
     @property
-    def per_class(self) -> dict[str, int | None]:
+    def per_class(self) -> dict[str, int | str | None]:
         """Split -> pixels per class that the user named."""
         return {"train": self.train_per_class, "val": self.val_per_class, "test": self.test_per_class}
 
@@ -89,7 +89,14 @@ def prepare(options: Options, scene: Scene | None = None) -> str:
     assert scene.maps is not None  # load_scene refuses a scene without labels
     there = holes.natural(scene.rasters, patch_size, options.min_valid)
     maps, left_out = (scene.maps, 0) if there is None else holes.without_unseen(scene.maps, there)
-    split = splits.draw(options.protocol, maps, options.per_class, seed=options.seed, patch_size=patch_size)
+    split = splits.draw(
+        options.protocol,
+        maps,
+        options.per_class,
+        seed=options.seed,
+        patch_size=patch_size,
+        classes=scene.classes,
+    )
     samples = sum(len(pixels) for pixels in split.pixels.values())
     if options.layout == "patches":
         check_size(scene.channels, patch_size, samples)
@@ -157,7 +164,7 @@ def _info(options: Options, scene: Scene, split: Split, overlap: Overlap, patch_
         mean={name: mean for name, (mean, _) in statistics.items()},
         std={name: std for name, (_, std) in statistics.items()},
         sources=scene.sources,
-        overlap=asdict(overlap),
+        overlap=overlap.plain(),
         scene_shape=(scene.height, scene.width),
         output="",
         colours=tuple(scene.colours[name] for name in scene.classes)
@@ -248,6 +255,11 @@ def _overlap_lines(protocol: str, overlap: Overlap) -> list[str]:
             f"{overlap.same_class_window_percent} % with one of their own class"
         )
     lines = [f"overlap: {identical}; {windows}"]
+    if overlap.shared_polygons is not None:
+        lines.append(
+            f"overlap: {overlap.shared_polygons} polygons have training and test pixels; "
+            f"{overlap.shared_polygon_percent} % of the test pixels lie in them"
+        )
     if protocol == "paper":
         lines.append(f"warning: protocol paper leaks: {identical}; use disjoint, official or blocks for honest figures")
     return lines

@@ -1,6 +1,6 @@
 """Which labelled pixels train, validate and test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +9,15 @@ from mamol.core.errors import MamolError
 from mamol.core.names import PROTOCOLS, SPLITS
 from mamol.data.blocks import eligible_pixels
 from mamol.data.labels import LabelMaps
+from mamol.data.polygonsplit import called, polygon_pools
 
 DEFAULT_PER_CLASS = {"train": 100, "val": 50, "test": 300}
 VAL_SHARE_OF_OFFICIAL = 0.1
 """At most this share of a class's official training pixels is held out for validation."""
+ALL = "all"
+"""Instead of a number of pixels per class: all that are left for the split."""
+PerClass = Mapping[str, int | str | None]
+"""Split -> pixels per class, or ``ALL``; None: the protocol's default."""
 _ORDER = ("train", "test", "val")
 """Who is served first where a class has too few pixels."""
 
@@ -25,11 +30,13 @@ class Pixels:
         rows: (N,) int32.
         cols: (N,) int32.
         labels: (N,) int64, from 0.
+        polygons: (N,) uint32, the polygon that each lies in; None if the labels are no polygons.
     """
 
     rows: np.ndarray
     cols: np.ndarray
     labels: np.ndarray
+    polygons: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of pixels."""
@@ -41,7 +48,8 @@ class Pixels:
         Args:
             chosen: (N,) bool.
         """
-        return Pixels(self.rows[chosen], self.cols[chosen], self.labels[chosen])
+        polygons = None if self.polygons is None else self.polygons[chosen]
+        return Pixels(self.rows[chosen], self.cols[chosen], self.labels[chosen], polygons)
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,13 @@ class Split:
 
 
 def draw(
-    protocol: str, maps: LabelMaps, per_class: Mapping[str, int | None], *, seed: int = 0, patch_size: int = 14
+    protocol: str,
+    maps: LabelMaps,
+    per_class: PerClass,
+    *,
+    seed: int = 0,
+    patch_size: int = 14,
+    classes: Sequence[str] = (),
 ) -> Split:
     """Draws a split.
 
@@ -66,14 +80,16 @@ def draw(
     as in the released code, so that they share pixels; val from the rest. ``official``: the release's maps, all their
     pixels unless a number is given; val is what a given number left over of the training map, else up to a tenth of
     each class held out of it. ``blocks``: disjoint blocks of the scene, far enough apart that no windows of two splits
-    share a pixel.
+    share a pixel. ``polygons``: whole polygons, so that no field is in two splits.
 
     Args:
         protocol: One of ``PROTOCOLS``.
         maps: The labels.
-        per_class: Split -> pixels per class; None or absent: 100 train, 50 val, 300 test (``official``: all of them).
+        per_class: Split -> pixels per class, or all; None or absent: 100 train, 50 val, 300 test (``official``: all
+            of them).
         seed: The same seed gives the same split.
         patch_size: Side of the windows, for ``blocks``.
+        classes: Names of the classes 1 … K, for messages.
 
     Raises:
         MamolError: If the protocol is unknown or needs maps that are not there, a number is out of range, or a class
@@ -85,38 +101,48 @@ def draw(
             "protocol official: there are no training and test label maps (such as TRLabel.mat, TSLabel.mat); "
             "add them, name them in a scene.json, or use --protocol disjoint"
         )
-    wanted = {split: _or(per_class.get(split), DEFAULT_PER_CLASS[split]) for split in SPLITS}
+    wanted = {split: _limit(per_class.get(split), DEFAULT_PER_CLASS[split]) for split in SPLITS}
     rng = np.random.default_rng(seed)
-    labels = maps.every.ravel()
     if protocol == "official":
         chosen, shortfall = _official(maps, per_class, wanted, rng)
     else:
-        if protocol == "blocks":
-            pools = eligible_pixels(maps.every, wanted, patch_size, rng)
+        if protocol == "polygons":
+            pools = polygon_pools(maps, wanted, rng, classes)
+        elif protocol == "blocks":
+            least = {split: 1 if number is None else number for split, number in wanted.items()}
+            pools = eligible_pixels(maps.every, least, patch_size, rng)
         else:
-            pools = dict.fromkeys(SPLITS, labels)
+            pools = dict.fromkeys(SPLITS, maps.every.ravel())
         chosen, shortfall = _choose(pools, wanted, rng, independent=protocol == "paper")
-    width = maps.every.shape[1]
-    pixels = {split: _pixels(*chosen[split], width) for split in SPLITS}
-    untrained = sorted(set(range(labels.max())) - set(pixels["train"].labels))
+    pixels = {split: _pixels(*chosen[split], maps) for split in SPLITS}
+    untrained = sorted(set(range(maps.every.max())) - set(pixels["train"].labels))
     if untrained:
+        names = ", ".join(called(index + 1, classes) for index in untrained)
         raise MamolError(
-            f"protocol {protocol}: class {', '.join(str(k + 1) for k in untrained)} (counted from 1) gets no training "
-            "pixel; choose another protocol or seed, or merge the class with another"
+            f"protocol {protocol}: class {names} gets no training pixel; choose another protocol or seed, or merge the "
+            "class with another"
         )
     return Split(pixels, shortfall)
 
 
-def _or(value: int | None, default: int) -> int:
-    return default if value is None else value
+def _limit(asked: int | str | None, default: int) -> int | None:
+    """The most pixels per class; None: all."""
+    if asked is None:
+        return default
+    return None if asked == ALL else int(asked)
 
 
-def check_request(protocol: str, per_class: Mapping[str, int | None], seed: int) -> None:
+def _lacking(limit: int | None, got: int) -> int:
+    """How many pixels are missing; whoever wants all has too few only without any."""
+    return max((1 if limit is None else limit) - got, 0)
+
+
+def check_request(protocol: str, per_class: PerClass, seed: int) -> None:
     """Checks what can be checked before the labels are read.
 
     Args:
         protocol: One of ``PROTOCOLS``.
-        per_class: Split -> pixels per class, at least 1 (``val``: 0); None: the protocol's default.
+        per_class: Split -> pixels per class, at least 1 (``val``: 0), or all; None: the protocol's default.
         seed: 0 or more.
 
     Raises:
@@ -128,8 +154,16 @@ def check_request(protocol: str, per_class: Mapping[str, int | None], seed: int)
         raise MamolError(f"seed {seed}: expected 0 or more")
     for split, number in per_class.items():
         least = 0 if split == "val" else 1
-        if number is not None and number < least:
+        if number is None or number == ALL:
+            continue
+        if type(number) is not int:
+            raise MamolError(f"{split}-per-class {number!r}: expected a whole number or '{ALL}'")
+        if number < least:
             raise MamolError(f"{split}-per-class {number}: expected {least} or more")
+    if protocol == "disjoint" and per_class.get("train") == ALL:
+        raise MamolError(
+            f"train-per-class {ALL}: protocol disjoint would leave no pixel to test; give a number, and {ALL} for test"
+        )
 
 
 Choice = tuple[np.ndarray, np.ndarray]
@@ -137,13 +171,13 @@ Choice = tuple[np.ndarray, np.ndarray]
 
 
 def _choose(
-    pools: Mapping[str, np.ndarray], wanted: Mapping[str, int], rng: np.random.Generator, *, independent: bool
+    pools: Mapping[str, np.ndarray], wanted: Mapping[str, int | None], rng: np.random.Generator, *, independent: bool
 ) -> tuple[dict[str, Choice], dict[str, dict[int, int]]]:
     """Draws from flat label maps, class by class: train, then test, then val.
 
     Args:
         pools: Split -> (H·W,) labels that it may use.
-        wanted: Split -> pixels per class.
+        wanted: Split -> pixels per class; None: all.
         rng: The only source of chance.
         independent: Test may take what train has, as in the released code.
     """
@@ -159,8 +193,8 @@ def _choose(
             drawn = rng.permutation(pool)[: wanted[split]]
             taken = np.union1d(taken, drawn)
             chosen[split].append(drawn)
-            if len(drawn) < wanted[split]:
-                shortfall.setdefault(split, {})[number - 1] = wanted[split] - len(drawn)
+            if lacking := _lacking(wanted[split], len(drawn)):
+                shortfall.setdefault(split, {})[number - 1] = lacking
     result = {}
     for split, parts in chosen.items():
         flat = np.sort(np.concatenate(parts))
@@ -169,7 +203,7 @@ def _choose(
 
 
 def _official(
-    maps: LabelMaps, per_class: Mapping[str, int | None], wanted: Mapping[str, int], rng: np.random.Generator
+    maps: LabelMaps, per_class: PerClass, wanted: Mapping[str, int | None], rng: np.random.Generator
 ) -> tuple[dict[str, Choice], dict[str, dict[int, int]]]:
     train_map, test_map = (np.zeros(0, np.int64) if each is None else each.ravel() for each in (maps.train, maps.test))
     chosen: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
@@ -177,20 +211,20 @@ def _official(
     for number in range(1, int(maps.every.max()) + 1):
         training = rng.permutation(np.flatnonzero(train_map == number))
         testing = rng.permutation(np.flatnonzero(test_map == number))
-        held_out = min(wanted["val"], int(len(training) * VAL_SHARE_OF_OFFICIAL))
-        train_size = _or(per_class.get("train"), len(training) - held_out)
+        held_out = len(training[: wanted["val"]][: int(len(training) * VAL_SHARE_OF_OFFICIAL)])
+        train_size = _limit(per_class.get("train"), len(training) - held_out)
+        train_size = len(training) if train_size is None else train_size
         parts = {
             "train": training[:train_size],
             "val": training[train_size:][: wanted["val"]],
-            "test": testing[: _or(per_class.get("test"), len(testing))],
+            "test": testing[: _limit(per_class.get("test"), len(testing))],
         }
         for split, part in parts.items():
             chosen[split].append(part)
-            asked = per_class.get(split)
-            if asked is not None and len(part) < asked:
-                shortfall.setdefault(split, {})[number - 1] = asked - len(part)
+            if per_class.get(split) is not None and (lacking := _lacking(wanted[split], len(part))):
+                shortfall.setdefault(split, {})[number - 1] = lacking
         if not len(testing):
-            shortfall.setdefault("test", {}).setdefault(number - 1, _or(per_class.get("test"), 1))
+            shortfall.setdefault("test", {}).setdefault(number - 1, 1)
     sources = {"train": train_map, "val": train_map, "test": test_map}
     result = {}
     for split, parts_of_split in chosen.items():
@@ -199,6 +233,7 @@ def _official(
     return result, shortfall
 
 
-def _pixels(flat: np.ndarray, labels: np.ndarray, width: int) -> Pixels:
-    rows, cols = np.divmod(flat, width)
-    return Pixels(rows.astype(np.int32), cols.astype(np.int32), labels.astype(np.int64) - 1)
+def _pixels(flat: np.ndarray, labels: np.ndarray, maps: LabelMaps) -> Pixels:
+    rows, cols = np.divmod(flat, maps.every.shape[1])
+    polygons = None if maps.polygons is None else maps.polygons.ravel()[flat]
+    return Pixels(rows.astype(np.int32), cols.astype(np.int32), labels.astype(np.int64) - 1, polygons)
