@@ -125,7 +125,9 @@ def write_tables(
     }
     if info.layout == "scene":
         jobs[SCENE] = _scene_batches(dataclasses.replace(info, split=SCENE), scene)
-    return write_files(out, {name: (schema_of(dataclasses.replace(info, split=name)), jobs[name]) for name in jobs})
+    optional = {split: ("polygon",) for split in SPLITS if pixels[split].polygons is not None}
+    schemas = {name: schema_of(dataclasses.replace(info, split=name), optional.get(name, ())) for name in jobs}
+    return write_files(out, {name: (schemas[name], jobs[name]) for name in jobs})
 
 
 def write_files(out: Path, jobs: Mapping[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]]) -> list[Path]:
@@ -152,7 +154,7 @@ def write_files(out: Path, jobs: Mapping[str, tuple[pa.Schema, Iterable[pa.Recor
 def _split_batches(
     info: SceneInfo, cutters: Mapping[str, Cutter], pixels: Pixels, there: Sequence[NDArray[np.bool_]] | None
 ) -> Iterator[pa.RecordBatch]:
-    schema = schema_of(info)
+    schema = schema_of(info, () if pixels.polygons is None else ("polygon",))
     stored = cutters if info.layout == "patches" else {}
     per_sample = bytes_as_patches(info.modalities, info.patch_size, 1) if stored else 16
     for part in _slices(len(pixels), per_sample):
@@ -161,6 +163,8 @@ def _split_batches(
         columns += [pa.array(pixels.labels[part]), pa.array(rows), pa.array(cols)]
         available = natural_at(there, len(cutters), rows, cols)
         columns += [pa.FixedSizeListArray.from_arrays(pa.array(available.ravel()), len(cutters))]
+        if pixels.polygons is not None:
+            columns += [pa.array(pixels.polygons[part])]
         yield pa.record_batch(columns, schema=schema)
 
 
