@@ -231,7 +231,7 @@ def _natural_lines(info: SceneInfo, natural: Mapping[str, Mapping[str, Mapping[s
         return []
     lines = [f"seen by (a sensor counts where it saw the pixel and {100 * info.min_valid:g} % of its window):"]
     for split, patterns in natural.items():
-        lines += ["", split, *count_table(patterns, info.classes, info.natural[split])]
+        lines += ["", split, *count_table(patterns, info.classes, info.natural[split])] if patterns else []
     if info.left_out:
         lines += ["", f"left out: {info.left_out} labelled pixels that no sensor saw"]
     return [*lines, ""]
