@@ -15,6 +15,7 @@ from mamol.data.facts import ANY_SCENE
 from mamol.data.labels import LabelMaps, class_names
 from mamol.data.reading import GeoReference, as_labels, as_raster
 from mamol.data.scenes import Scene
+from mamol.data.sources import ArraySource
 
 
 def scene_of(
@@ -58,6 +59,7 @@ def scene_of(
         georeference=georeference,
         sources={key: _sha256(array) for key, array in plain.items()},
         facts=facts,
+        readers={key: ArraySource(raster) for key, raster in rasters.items()},
     )
 
 

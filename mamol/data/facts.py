@@ -11,36 +11,7 @@ from dataclasses import dataclass, field
 
 from mamol.core.errors import MamolError
 from mamol.core.registry import Registry
-
-
-@dataclass(frozen=True)
-class ArrayFile:
-    """One place where an array may lie.
-
-    Attributes:
-        file: File name relative to the root, any letter case; without suffix, ``.mat``, ``.npy``, ``.tif`` are tried.
-        variable: Variable in a ``.mat`` file (a dotted path into a struct), or None: the variable called like the
-            file, else the only one.
-    """
-
-    file: str
-    variable: str | None = None
-
-    def __str__(self) -> str:
-        """The place as messages show it."""
-        return self.file if self.variable is None else f"{self.file}[{self.variable!r}]"
-
-
-Candidates = tuple[ArrayFile, ...]
-
-
-def files(*specs: str) -> Candidates:
-    """Candidates from texts.
-
-    Args:
-        specs: ``file`` or ``file:variable`` each, in the order in which they are tried.
-    """
-    return tuple(ArrayFile(file, variable or None) for file, _, variable in (spec.partition(":") for spec in specs))
+from mamol.data.places import ArrayFile, Candidates, GridPlace, RasterPlace, files
 
 
 @dataclass(frozen=True)
@@ -87,6 +58,8 @@ class SceneFacts:
         test_counts: Published number of official test pixels per class.
         bands: Published number of bands per modality, all that occur.
         precut: Releases of this dataset that hold samples instead of a scene.
+        rasters: Modality -> how its raster is put together, where that is more than reading one file.
+        grid: Modality whose grid the scene has, or a grid by numbers; None: that of the first file with a place.
         configs: Number of modalities -> named config of run.py that fits; ``remote`` otherwise.
         title: One line for lists.
         note: What every table of it says about itself, e.g. that it is synthetic.
@@ -108,6 +81,8 @@ class SceneFacts:
     test_counts: tuple[int, ...] = ()
     bands: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     precut: tuple[PrecutFacts, ...] = ()
+    rasters: Mapping[str, RasterPlace] = field(default_factory=dict)
+    grid: str | GridPlace | None = None
     configs: Mapping[int, str] = field(default_factory=dict)
     title: str = ""
     note: str = ""

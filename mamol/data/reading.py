@@ -1,62 +1,53 @@
 """Arrays from the files of a raw folder: finding them, reading them, checking them."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import rasterio
-import rasterio.errors
+from rasterio.drivers import raster_driver_extensions
 
 from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
 from mamol.data.enviroi import read_roi_text
 from mamol.data.facts import ArrayFile, Candidates
+from mamol.data.grid import GeoReference, Grid
 from mamol.data.matfiles import read_mat
+from mamol.data.sources import ArraySource, RasterSource
+from mamol.data.validity import not_finite
+from mamol.data.warping import check_overlap, onto
 
-LOGGER = logging.getLogger(__name__)
-SUFFIXES = (".mat", ".npy", ".tif", ".tiff")
-
-
-@dataclass(frozen=True)
-class GeoReference:
-    """Where a raster lies on the earth.
-
-    Attributes:
-        crs: Coordinate reference system as WKT.
-        transform: The six affine numbers in rasterio's order (a, b, c, d, e, f).
-    """
-
-    crs: str
-    transform: tuple[float, ...]
+__all__ = ["Found", "GeoReference", "RawFolder", "as_labels", "as_raster", "check_finite", "is_raster", "read_array"]
+RASTERS = tuple(f".{each}" for each in ("tif", "tiff", "jp2", "vrt") if each in raster_driver_extensions())
+"""What this GDAL reads; some builds have no JPEG 2000."""
+SUFFIXES = (".mat", ".npy", *RASTERS)
+MOST_CLASSES = 1000
 
 
 @dataclass(frozen=True)
 class Found:
-    """An array as its file has it."""
+    """An array as its file has it, and the grid that a raster file says."""
 
     array: np.ndarray
     path: Path
-    georeference: GeoReference | None = None
-
-
-MOST_CLASSES = 1000
+    grid: Grid | None = None
 
 
 @dataclass
 class RawFolder:
-    """A folder of raw files; keeps the sha256 and the georeference of every file that it reads.
+    """A folder of raw files; keeps the sha256 of every file that it reads.
 
     Attributes:
         root: The folder.
         sources: File name relative to the root -> sha256.
-        georeferences: (height, width) and place of every georeferenced file that was read.
+        grid: The scene's grid, onto which label rasters are brought; None: it is not known, or has no place.
+        placed: The label rasters that say where they lie, while the grid is not known.
     """
 
     root: Path
     sources: dict[str, str] = field(default_factory=dict)
-    georeferences: list[tuple[tuple[int, ...], GeoReference]] = field(default_factory=list)
+    grid: Grid | None = None
+    placed: list[tuple[Path, Grid]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Checks the folder.
@@ -75,47 +66,89 @@ class RawFolder:
         """
         return any(self._path(candidate) for candidate in candidates)
 
-    def read(self, candidates: Candidates, what: str) -> Found:
-        """The array of the first candidate that is there.
+    def find(self, candidates: Candidates, what: str) -> tuple[Path, list[str]]:
+        """The file of the first candidate that is there, and the variables that it may be in.
 
         Args:
             candidates: Where it may lie, in order.
-            what: What is read, for messages: "modality hsi", "label map".
+            what: What is looked for, for messages: "modality hsi", "label map".
 
         Raises:
-            MamolError: If no candidate is there, or the file cannot be read.
+            MamolError: If no candidate is there.
         """
         places = [(self._path(candidate), candidate.variable) for candidate in candidates]
         path = next((path for path, _ in places if path), None)
         if path:
             # Several releases may use one file name, letter case aside, with different variables.
-            variables = [variable for each, variable in places if each == path and variable]
-            name = str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
-            try:
-                found = _read(path, variables)
-                self.sources.setdefault(name, sha256_of(path))
-            except OSError as error:
-                raise MamolError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-            if found.georeference:
-                self.georeferences.append((found.array.shape[:2], found.georeference))
-            return found
+            return path, [variable for each, variable in places if each == path and variable]
         tried = ", ".join(str(candidate) for candidate in candidates)
         here = ", ".join(sorted(path.name for path in self.root.iterdir() if path.is_file())) or "no files"
         raise MamolError(f"{what}: no file for it in {self.root}; expected one of {tried}; found {here}")
 
-    def georeference(self, shape: tuple[int, ...]) -> GeoReference | None:
-        """Where a grid lies, as the first file of its size says; warns if another file disagrees.
+    def record(self, path: Path) -> None:
+        """Keeps the sha256 of a file.
 
         Args:
-            shape: Height and width of the grid.
+            path: The file.
+
+        Raises:
+            MamolError: If it cannot be read.
+        """
+        name = str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
+        if name not in self.sources:
+            try:
+                self.sources[name] = sha256_of(path)
+            except OSError as error:
+                raise MamolError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+    def read(self, candidates: Candidates, what: str) -> Found:
+        """The array of the first candidate that is there: a label map, or what is no raster of a modality.
+
+        A raster file is brought onto the scene's grid, if that is known: each pixel takes the nearest label. Where the
+        file says that there is nothing, it becomes 0, which is unlabelled.
+
+        Args:
+            candidates: Where it may lie, in order.
+            what: What is read, for messages: "label map", "pixel index".
+
+        Raises:
+            MamolError: If no candidate is there, the file cannot be read, or it lies elsewhere.
+        """
+        path, variables = self.find(candidates, what)
+        found = self._label_raster(path, what) if is_raster(path) else Found(read_array(path, variables), path)
+        self.record(path)
+        return found
+
+    def _label_raster(self, path: Path, what: str) -> Found:
+        source = RasterSource(path)
+        if self.grid is None:
+            if source.grid.placed:
+                self.placed.append((path, source.grid))
+            return Found(np.nan_to_num(source.whole()), path, source.grid)
+        check_overlap([source], self.grid, f"{what}: {path}")
+        moved = onto(source, self.grid, "nearest", f"{what}: {path}")
+        return Found(np.nan_to_num(moved.whole()), path, moved.grid)
+
+    def georeference(self, shape: tuple[int, ...]) -> GeoReference | None:
+        """Where a scene lies whose rasters do not say so, as its label rasters do.
+
+        Args:
+            shape: Height and width of the scene.
 
         Returns:
-            The place; None if no file that was read says it.
+            The place; None if no file of this size says it.
+
+        Raises:
+            MamolError: If two of them contradict each other.
         """
-        places = [place for size, place in self.georeferences if size == shape]
-        if len(set(places)) > 1:
-            LOGGER.warning("%s: its files have different georeferences; maps will get the first", self.root)
-        return places[0] if places else None
+        places = [(path, grid) for path, grid in self.placed if grid.shape == shape]
+        for path, grid in places[1:]:
+            if places[0][1].offset(grid) != (0, 0):
+                raise MamolError(
+                    f"{path}: it covers {grid}, but {places[0][0].name} {places[0][1]}; "
+                    "label maps of one scene must lie on one grid: correct the one that is wrong"
+                )
+        return places[0][1].georeference if places else None
 
     def _path(self, candidate: ArrayFile) -> Path | None:
         path = self.root / candidate.file
@@ -128,16 +161,35 @@ class RawFolder:
         return next((present[path.name.lower() + end] for end in endings if path.name.lower() + end in present), None)
 
 
-def _read(path: Path, variables: Sequence[str]) -> Found:
+def is_raster(path: Path) -> bool:
+    """Whether GDAL reads a file.
+
+    Args:
+        path: Its path, of which the ending counts.
+    """
+    return path.suffix.lower() in RASTERS
+
+
+def read_array(path: Path, variables: Sequence[str]) -> np.ndarray:
+    """The array in a file that is no raster file.
+
+    Args:
+        path: The file.
+        variables: Names that it may have there.
+
+    Raises:
+        MamolError: If there is none, or the file cannot be read.
+    """
     suffix = path.suffix.lower()
-    if suffix == ".mat":
-        return Found(read_mat(path, variables), path)
-    if suffix == ".npy":
-        return Found(_read_npy(path), path)
-    if suffix in (".tif", ".tiff"):
-        return _read_tif(path)
-    if suffix == ".txt":
-        return Found(read_roi_text(path), path)
+    try:
+        if suffix == ".mat":
+            return read_mat(path, variables)
+        if suffix == ".npy":
+            return _read_npy(path)
+        if suffix == ".txt":
+            return read_roi_text(path)
+    except OSError as error:
+        raise MamolError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     raise MamolError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
 
 
@@ -149,16 +201,6 @@ def _read_npy(path: Path) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise MamolError(f"{path}: the array is of type {array.dtype}; expected real numbers")
     return array
-
-
-def _read_tif(path: Path) -> Found:
-    try:
-        with rasterio.open(path) as file:
-            bands = file.read()
-            georeference = GeoReference(file.crs.to_wkt(), tuple(file.transform)[:6]) if file.crs else None
-    except rasterio.errors.RasterioError as error:
-        raise MamolError(f"{path}: not a readable GeoTIFF ({error}); copy or download it again") from error
-    return Found(np.moveaxis(bands, 0, -1), path, georeference)
 
 
 def as_labels(array: np.ndarray, path: Path | str) -> np.ndarray:
@@ -188,7 +230,7 @@ def as_labels(array: np.ndarray, path: Path | str) -> np.ndarray:
 
 
 def as_raster(array: np.ndarray, shape: tuple[int, ...] | None, path: Path | str) -> np.ndarray:
-    """A raster as (H, W, C), whatever the order of axes in the file.
+    """A raster as (H, W, C), whatever the order of axes in the file, with NaN at its invalid pixels.
 
     Args:
         array: (H, W) or (H, W, C), or with height and width swapped, or bands first.
@@ -196,46 +238,55 @@ def as_raster(array: np.ndarray, shape: tuple[int, ...] | None, path: Path | str
         path: Its file, or what else to call it, for messages.
 
     Returns:
-        (H, W, C), C-contiguous, of the file's own type.
+        (H, W, C), C-contiguous, of the file's own type; float32 if a band has NaN, infinity or a value beyond float32.
+        Such a pixel is NaN in all bands.
 
     Raises:
-        MamolError: If no order of axes fits the shape, or a band has NaN, infinity or a value beyond float32.
+        MamolError: If no order of axes fits the shape.
+    """
+    return ArraySource(ordered(array, shape, path)).whole()
+
+
+def ordered(array: np.ndarray, shape: tuple[int, ...] | None, path: Path | str) -> np.ndarray:
+    """A raster as (H, W, C), whatever the order of axes in the file.
+
+    Args:
+        array: (H, W) or (H, W, C), or with height and width swapped, or bands first.
+        shape: (H, W) by which the order is recognised; None: the order is taken as it is.
+        path: Its file, or what else to call it, for messages.
+
+    Raises:
+        MamolError: If no order of axes fits the shape.
     """
     if array.ndim not in (2, 3):
         raise MamolError(f"{path}: a raster has shape (H, W) or (H, W, C); this array has {array.shape}")
     raster = array[:, :, None] if array.ndim == 2 else array
-    if shape is not None:
-        orders = ((0, 1, 2), (1, 0, 2), (1, 2, 0), (2, 1, 0))
-        fitting = [order for order in orders if tuple(raster.shape[axis] for axis in order[:2]) == shape]
-        if not fitting:
-            raise MamolError(
-                f"{path}: shape {array.shape} does not fit the grid of the scene, which is {shape[0]} x {shape[1]}; "
-                "all files of a scene must lie on one grid"
-            )
-        raster = raster.transpose(fitting[0])
-    raster = np.ascontiguousarray(raster)
-    check_finite(raster, path)
-    return raster
+    if shape is None:
+        return raster
+    orders = ((0, 1, 2), (1, 0, 2), (1, 2, 0), (2, 1, 0))
+    fitting = [order for order in orders if tuple(raster.shape[axis] for axis in order[:2]) == shape]
+    if not fitting:
+        raise MamolError(
+            f"{path}: shape {array.shape} does not fit the grid of the scene, which is {shape[0]} x {shape[1]}; "
+            "all files of a scene must lie on one grid, or say where they lie (GeoTIFF)"
+        )
+    return raster.transpose(fitting[0])
 
 
 def check_finite(array: np.ndarray, path: Path | str) -> None:
-    """Refuses values that float32 cannot hold as finite numbers.
+    """Refuses values that float32 cannot hold as finite numbers, in a release of samples.
 
     Args:
-        array: (N, …, C), bands last; read in slices along the first axis, so that memory stays small.
+        array: (N, …, C), bands last.
         path: Its file, or what else to call it, for the message.
 
     Raises:
         MamolError: If a band has NaN, infinity or a value beyond float32.
     """
-    if array.dtype.kind != "f":
-        return
-    with np.errstate(over="ignore"):
-        for start in range(0, len(array), 32):
-            finite = np.isfinite(array[start : start + 32].astype(np.float32))
-            if not finite.all():
-                bands = np.flatnonzero(~finite.reshape(-1, array.shape[-1]).all(axis=0)) + 1
-                raise MamolError(
-                    f"{path}: band {', '.join(map(str, bands[:5]))} (counted from 1) has NaN or infinite values; "
-                    "fill or drop them before building tables"
-                )
+    table = array.reshape(len(array), -1, array.shape[-1])
+    wrong = [band + 1 for band in range(table.shape[2]) if not_finite(table[:, :, band : band + 1]).any()]
+    if wrong:
+        raise MamolError(
+            f"{path}: band {', '.join(map(str, wrong[:5]))} (counted from 1) has NaN or infinite values; "
+            "fill or drop them before building tables"
+        )

@@ -9,18 +9,20 @@ from matplotlib.colors import get_named_colors_mapping, to_hex
 
 from mamol.core.errors import MamolError
 from mamol.core.names import canonical_all
-from mamol.data.facts import ArrayFile, Candidates, SceneFacts
+from mamol.data.facts import SceneFacts
+from mamol.data.placejson import read_file, read_grid, read_raster
 
-KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "colours", "note")
+KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "colours", "note", "grid")
 
 
 def read_scene_json(path: Path) -> SceneFacts:
     """The facts that a scene.json states.
 
     Args:
-        path: The file: ``{"name": …, "modalities": {name: {"file": …, "variable": …}, …}, "labels": {…},
+        path: The file: ``{"name": …, "modalities": {name: {"file": …, "variable": …}, …}, "grid": …, "labels": {…},
             "train_labels": {…}, "test_labels": {…}, "classes": […], "colours": […], "note": …}``. Only ``modalities``
             must be there, and ``labels`` or the official maps to build tables; files are relative to the scene's root.
+            docs/DATASETS.md has what else a modality may say.
 
     Raises:
         MamolError: If it is not such a file.
@@ -35,16 +37,16 @@ def read_scene_json(path: Path) -> SceneFacts:
     if len(set(classes)) < len(classes):
         raise MamolError(f"{path}: classes has a name twice; give every class its own name")
     names = canonical_all(modalities)
+    read = [read_raster(path, f"modalities.{key}", value) for key, value in modalities.items()]
     return SceneFacts(
         name=_text(path, content, "name", path.parent.resolve().name),
-        modalities={
-            name: _place(path, f"modalities.{key}", modalities[key])
-            for name, key in zip(names, modalities, strict=True)
-        },
+        modalities={name: place for name, (place, _) in zip(names, read, strict=True)},
+        rasters={name: raster for name, (_, raster) in zip(names, read, strict=True)},
+        grid=read_grid(path, content.get("grid"), names),
         default_modalities=names,
-        labels=_place(path, "labels", content.get("labels")),
-        train_labels=_place(path, "train_labels", content.get("train_labels")),
-        test_labels=_place(path, "test_labels", content.get("test_labels")),
+        labels=read_file(path, "labels", content.get("labels")),
+        train_labels=read_file(path, "train_labels", content.get("train_labels")),
+        test_labels=read_file(path, "test_labels", content.get("test_labels")),
         classes=tuple(classes),
         colours=_colours(path, content.get("colours", []), classes),
         note=_text(path, content, "note", ""),
@@ -97,13 +99,3 @@ def _text(path: Path, content: dict[str, Any], key: str, default: str) -> str:
     if not isinstance(value, str):
         raise MamolError(f"{path}: {key} is {value!r}; expected text")
     return value
-
-
-def _place(path: Path, key: str, value: Any) -> Candidates:  # noqa: ANN401 - JSON from the user
-    if value is None:
-        return ()
-    file = value.get("file") if isinstance(value, dict) else None
-    variable = value.get("variable") if isinstance(value, dict) else None
-    if not isinstance(file, str) or not isinstance(variable, str | None) or set(value) - {"file", "variable"}:
-        raise MamolError(f'{path}: {key} is {value!r}; expected {{"file": "HSI.mat", "variable": "HSI"}}')
-    return (ArrayFile(file, variable),)

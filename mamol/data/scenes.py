@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,10 @@ from mamol.data.facts import ANY_SCENE, SceneFacts, facts_of
 from mamol.data.labels import LabelMaps, class_names, read_label_maps
 from mamol.data.patches import Cutter, SampleCutter, WindowCutter
 from mamol.data.precut import find_precut, read_precut
-from mamol.data.reading import GeoReference, RawFolder, as_raster
+from mamol.data.rasters import open_readers, scene_grid
+from mamol.data.reading import GeoReference, RawFolder
 from mamol.data.scenejson import read_scene_json
+from mamol.data.sources import Raster, Source
 
 __all__ = ["GeoReference", "Scene", "load_scene"]
 LOGGER = logging.getLogger(__name__)
@@ -23,20 +25,22 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene in memory.
+    """One scene: in memory, or its files open to be read in parts.
 
     A pre-cut release, which holds samples instead of a scene, is a scene of one column: sample i is pixel (i, 0), and
     the rasters hold its windows.
 
     Attributes:
         name: Name of the dataset.
-        rasters: Modality -> (H, W, C) in the file's type; (N, 1, C, P, P) for a pre-cut release.
+        rasters: Modality -> (H, W, C) in the file's type if every pixel is valid, else float32, where an invalid pixel
+            is NaN in all bands; (N, 1, C, P, P) for a pre-cut release; empty if the scene is not in memory.
         classes: Names of the classes 1 … K.
         maps: The label maps; None if the folder has none.
         georeference: Where the grid lies; None if no file says so.
         sources: File name relative to the root -> sha256.
         window_size: Side of the windows of a pre-cut release; None for a whole scene.
         facts: What was known about the dataset in advance.
+        readers: Modality -> what reads any rectangle of it; empty for a pre-cut release.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Scene:
     sources: dict[str, str]
     window_size: int | None = None
     facts: SceneFacts = ANY_SCENE
+    readers: Mapping[str, Source] = field(default_factory=dict)
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -71,17 +76,23 @@ class Scene:
     @property
     def height(self) -> int:
         """Rows of the grid."""
-        return next(iter(self.rasters.values())).shape[0]
+        return self._sizes()[0][0]
 
     @property
     def width(self) -> int:
         """Columns of the grid."""
-        return next(iter(self.rasters.values())).shape[1]
+        return self._sizes()[0][1]
 
     @property
     def channels(self) -> dict[str, int]:
         """Modality -> number of bands."""
-        return {name: raster.shape[2] for name, raster in self.rasters.items()}
+        return dict(zip(self.rasters or self.readers, (size[2] for size in self._sizes()), strict=True))
+
+    def _sizes(self) -> list[tuple[int, ...]]:
+        """Height, width and bands of each modality."""
+        if self.rasters:
+            return [raster.shape[:3] for raster in self.rasters.values()]
+        return [(reader.height, reader.width, reader.bands) for reader in self.readers.values()]
 
     def cutter(self, modality: str, size: int) -> Cutter:
         """What cuts the windows of a modality.
@@ -101,6 +112,7 @@ def load_scene(
     modalities: Sequence[str] | None = None,
     scene_file: Path | None = None,
     need_labels: bool = True,
+    whole: bool = True,
 ) -> Scene:
     """Reads a scene, checks that its files fit together and brings them to one form.
 
@@ -110,6 +122,8 @@ def load_scene(
         modalities: Which to read, in this order; None: those of the dataset's entry.
         scene_file: The scene.json of dataset ``scene``; None: the one in ``root``, else files with the common names.
         need_labels: False for prediction: a folder without labels is then fine.
+        whole: False: no raster is read into memory, ``readers`` read parts of it; nor are labels of a scene whose
+            files say where they lie.
 
     Raises:
         MamolError: If a file or variable is missing or broken, or files do not fit together.
@@ -122,22 +136,59 @@ def load_scene(
             raise MamolError(f"{folder.root}: a pre-cut release holds samples, not a scene; there is no map to draw")
         samples = read_precut(precut, folder, names, facts.name)
         maps: LabelMaps | None = samples.maps
-        rasters, size = samples.windows, samples.window_size
+        scene = Scene(facts.name, samples.windows, (), maps, None, folder.sources, samples.window_size, facts)
     else:
-        maps = read_label_maps(facts, folder, needed=need_labels)
-        rasters, size = _rasters(facts, folder, names, maps.every.shape if maps else None), None
-    scene = Scene(
-        name=facts.name,
-        rasters=rasters,
-        classes=class_names(facts, maps.every, folder.root) if maps and need_labels else facts.classes,
-        maps=maps,
-        georeference=folder.georeference(next(iter(rasters.values())).shape[:2]),
-        sources=folder.sources,
-        window_size=size,
-        facts=facts,
-    )
+        maps = _labels(facts, folder, names, needed=need_labels, whole=whole)
+        readers = open_readers(facts, folder, names, folder.grid, maps.every.shape if maps else None)
+        rasters = {name: _in_memory(facts.name, name, reader) for name, reader in readers.items()} if whole else {}
+        scene = Scene(facts.name, rasters, (), maps, None, folder.sources, facts=facts, readers=readers)
+        scene = replace(scene, georeference=_place(folder, (scene.height, scene.width)))
+    names = class_names(facts, maps.every, folder.root) if maps and need_labels else facts.classes
+    scene = replace(scene, classes=names)
     _compare_with_facts(scene)
     return scene
+
+
+def _labels(
+    facts: SceneFacts, folder: RawFolder, names: Sequence[str], *, needed: bool, whole: bool
+) -> LabelMaps | None:
+    """The label maps on the scene's grid, which the folder knows from now on.
+
+    Without a place, the label map is what tells rows from columns in the rasters; with one, it can be left alone.
+    """
+    folder.grid = grid = scene_grid(facts, folder, names)
+    if grid is not None and not whole:
+        return None
+    maps = read_label_maps(facts, folder, needed=needed)
+    if grid is not None and maps is not None and sorted(maps.every.shape) != sorted(grid.shape):
+        height, width = maps.every.shape
+        raise MamolError(
+            f"{folder.root}: the label map has {height} x {width} pixels without georeference, the scene's grid "
+            f"{grid.height} x {grid.width} ({grid}); draw it there, or save it as a GeoTIFF with its place"
+        )
+    return maps
+
+
+def _place(folder: RawFolder, shape: tuple[int, int]) -> GeoReference | None:
+    """Where the scene lies: its grid, unless the label map turned it round, else as label rasters say."""
+    if folder.grid is not None:
+        return folder.grid.georeference if folder.grid.shape == shape else None
+    return folder.georeference(shape)
+
+
+def _in_memory(scene: str, name: str, reader: Raster) -> np.ndarray:
+    """The whole raster of a modality; says how much of it is invalid, and refuses one that is invalid all over."""
+    raster = reader.whole()
+    if raster.dtype.kind != "f" or not (invalid := int(np.isnan(raster[:, :, 0]).sum())):
+        return raster
+    total = reader.height * reader.width
+    if invalid == total:
+        raise MamolError(
+            f"{scene}: modality {name} has no valid pixel on the grid of {reader.height} x {reader.width}; all are "
+            "nodata, NaN, masked or outside its files: check its nodata, mask and bands, or leave the modality out"
+        )
+    LOGGER.warning("%s: %s: %.3g %% of the pixels are invalid", scene, name, 100 * invalid / total)
+    return raster
 
 
 def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneFacts, RawFolder]:
@@ -185,18 +236,6 @@ def _chosen(facts: SceneFacts, folder: RawFolder, modalities: Sequence[str] | No
     if unknown:
         raise MamolError(f"modalities: {facts.name} has no {', '.join(unknown)}; it has {', '.join(facts.modalities)}")
     return names
-
-
-def _rasters(
-    facts: SceneFacts, folder: RawFolder, names: Sequence[str], shape: tuple[int, ...] | None
-) -> dict[str, np.ndarray]:
-    rasters: dict[str, np.ndarray] = {}
-    for name in names:
-        found = folder.read(facts.modalities[name], f"modality {name}")
-        rasters[name] = as_raster(found.array, shape, found.path)
-        # Without labels the first raster sets the grid.
-        shape = shape or rasters[name].shape[:2]
-    return rasters
 
 
 def _compare_with_facts(scene: Scene) -> None:

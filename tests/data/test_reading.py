@@ -1,4 +1,3 @@
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,20 +60,19 @@ def test_npy_and_tif_stand_in_for_mat(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path, "SAR"), CUBE)
 
 
-def test_georeference_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_georeference_is_kept_and_a_contradiction_refused(tmp_path: Path) -> None:
     write_tif(tmp_path / "SAR.tif", CUBE)
     folder = RawFolder(tmp_path)
-    folder.read(files("SAR"), "modality sar")
+    folder.read(files("SAR"), "label map")
     place = folder.georeference((4, 5))
     assert place is not None
     assert "UTM zone 15N" in place.crs
     assert place.transform == (2.5, 0.0, 500000.0, 0.0, -2.5, 4100000.0)
     assert folder.georeference((5, 4)) is None
     write_tif(tmp_path / "HSI.tif", CUBE, west=0)
-    folder.read(files("HSI"), "modality hsi")
-    with caplog.at_level(logging.WARNING):
-        assert folder.georeference((4, 5)) == place
-    assert "different georeferences" in caplog.text
+    folder.read(files("HSI"), "training label map")
+    with pytest.raises(MamolError, match=r"HSI.tif: it covers x 0 to 12.5, .* but SAR.tif x 500000 to 500012.5"):
+        folder.georeference((4, 5))
 
 
 def test_muufl_struct_in_both_versions(tmp_path: Path, write_mat: Write) -> None:
@@ -190,11 +188,17 @@ def test_rasters_that_are_refused() -> None:
         as_raster(CUBE, (4, 6), Path("HSI.mat"))
     with pytest.raises(MamolError, match=r"a raster has shape"):
         as_raster(CUBE[0, 0], (4, 5), Path("HSI.mat"))
-    for bad in (np.nan, np.inf, 1e39):
-        broken = CUBE.astype(np.float64)
-        broken[3, 1, 2] = bad
-        with pytest.raises(MamolError, match=r"HSI.mat: band 3 \(counted from 1\) has NaN or infinite"):
-            as_raster(broken, (4, 5), Path("HSI.mat"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+def test_a_pixel_that_float32_cannot_hold_is_invalid_in_all_bands(bad: float) -> None:
+    broken = CUBE.astype(np.float64)
+    broken[3, 1, 2] = bad
+    raster = as_raster(broken, (4, 5), Path("HSI.mat"))
+    expected = CUBE.copy()
+    expected[3, 1] = np.nan
+    assert raster.dtype == np.float32
+    np.testing.assert_array_equal(raster, expected)
 
 
 def test_finite_checks_every_slice() -> None:

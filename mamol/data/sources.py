@@ -1,0 +1,381 @@
+"""Rasters that are read in parts: of an array, of a file, and of several of them put together."""
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from mamol.core.errors import MamolError
+from mamol.data.grid import Grid
+from mamol.data.places import MaskPlace, Values
+from mamol.data.validity import equals, interpreted, marked, rejected
+
+Part = tuple[NDArray, NDArray[np.bool_]]
+
+
+class Source(Protocol):
+    """A raster that is read in parts, from a path or an array; it can be pickled."""
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+
+    @property
+    def bands(self) -> int:
+        """Bands."""
+
+    def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
+        """A rectangle, as a fresh array.
+
+        Args:
+            rows: Its rows, inside the raster.
+            cols: Its columns, inside the raster.
+
+        Returns:
+            (h, w, C); an invalid pixel is NaN in all bands. The same rectangle has the same bits in any other.
+        """
+
+
+class Raster(ABC):
+    """What all sources share: numbers as they are stored, and which pixels are invalid.
+
+    Attributes:
+        grid: Its rows and columns, and where they lie.
+        bands: Number of bands.
+    """
+
+    grid: Grid
+    bands: int
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.grid.height
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.grid.width
+
+    @abstractmethod
+    def stored(self, rows: slice, cols: slice) -> Part:
+        """The numbers of a rectangle, of the type that they are stored in, and (h, w) which pixels are invalid.
+
+        Args:
+            rows: Its rows, inside the raster.
+            cols: Its columns.
+        """
+
+    def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
+        """A rectangle as float32 with NaN at the invalid pixels, as a fresh array.
+
+        Args:
+            rows: Its rows, inside the raster.
+            cols: Its columns.
+        """
+        return marked(*self.stored(rows, cols))
+
+    def whole(self) -> NDArray:
+        """All of it: of the stored type if every pixel is valid, else float32 with NaN."""
+        data, invalid = self.stored(slice(0, self.height), slice(0, self.width))
+        return marked(data, invalid) if invalid.any() else np.ascontiguousarray(data)
+
+
+class ArraySource(Raster):
+    """A raster of an array that is in memory, or mapped into it."""
+
+    def __init__(self, array: NDArray, values: Values = Values()) -> None:  # noqa: B008 - frozen
+        """Args: the array (H, W, C), and how its numbers are read."""
+        self.array = array if not values.bands else array[:, :, [band - 1 for band in values.bands]]
+        self.values = values
+        self.grid = Grid(*array.shape[:2])
+        self.bands = self.array.shape[2]
+
+    def stored(self, rows: slice, cols: slice) -> Part:
+        """See the base class.
+
+        Args:
+            rows: Rows inside the raster.
+            cols: Columns inside the raster.
+        """
+        data = self.array[rows, cols]
+        return interpreted(data, np.zeros(data.shape[:2], bool), self.values)
+
+
+class Handle:
+    """A dataset that every thread of every process opens for itself: shared handles crash or read nonsense."""
+
+    def __init__(self, path: Path) -> None:
+        """Args: the file."""
+        self.path = path
+        self._local = threading.local()
+
+    def __reduce__(self) -> tuple[type["Handle"], tuple[Path]]:
+        """Only the path travels."""
+        return Handle, (self.path,)
+
+    def __call__(self) -> Any:  # noqa: ANN401 - rasterio has no types
+        """The open dataset."""
+        here = self._local.__dict__
+        if here.get("process") != os.getpid():
+            # What a fork brought along belongs to the parent: it is kept, since closing it would touch the parent's.
+            here.update(parent=here.get("file"), process=os.getpid(), file=rasterio.open(self.path, sharing=False))
+        return here["file"]
+
+
+class RasterSource(Raster):
+    """A raster file that GDAL reads, on its own grid."""
+
+    def __init__(self, path: Path, values: Values = Values()) -> None:  # noqa: B008 - frozen
+        """Reads the header.
+
+        Args:
+            path: The file.
+            values: How its numbers are read; bands: all but an alpha band, unless they name it.
+
+        Raises:
+            MamolError: If the file cannot be read, has no such band, or is placed by control points only.
+        """
+        self.path, self.values, self._handle = path, values, Handle(path)
+        try:
+            file = self._handle()
+            self.grid = _grid_of(path, file)
+        except RasterioError as error:
+            raise _unreadable(path, error) from error
+        alpha = [band for band, meaning in enumerate(file.colorinterp, 1) if meaning == ColorInterp.alpha]
+        self.numbers = list(values.bands) or [band for band in file.indexes if band not in alpha]
+        self.alpha = [band for band in alpha if band not in self.numbers]
+        check_bands(path, self.numbers, file.count)
+        self.bands = len(self.numbers)
+
+    def stored(self, rows: slice, cols: slice) -> Part:
+        """See the base class.
+
+        Args:
+            rows: Rows inside the raster.
+            cols: Columns inside the raster.
+        """
+        window = Window.from_slices(rows, cols, height=self.height, width=self.width)
+        try:
+            file = self._handle()
+            data = np.moveaxis(file.read(self.numbers, window=window), 0, -1)
+            invalid = self._masked(file, window, data)
+        except RasterioError as error:
+            raise _unreadable(self.path, error) from error
+        return interpreted(data, invalid, self.values)
+
+    def _masked(self, file: Any, window: Window, data: NDArray) -> NDArray[np.bool_]:  # noqa: ANN401
+        """What the file itself says is invalid, in any band.
+
+        Its ``dataset_mask`` would ask for all bands, an inner mask hides the nodata tag, and an alpha band counts as
+        mask in some types only: so each is asked.
+        """
+        invalid = np.zeros(data.shape[:2], bool)
+        for place, band in enumerate(self.numbers):
+            flags = file.mask_flag_enums[band - 1]
+            if MaskFlags.all_valid not in flags and MaskFlags.alpha not in flags:
+                invalid |= file.read_masks(band, window=window) == 0
+            if file.nodatavals[band - 1] is not None:
+                invalid |= equals(data[:, :, place], file.nodatavals[band - 1])
+        for band in self.alpha:
+            invalid |= file.read(band, window=window) == 0
+        return invalid
+
+
+def check_bands(path: Path | str, bands: Sequence[int], count: int) -> None:
+    """Refuses bands that a file does not have.
+
+    Args:
+        path: The file.
+        bands: Numbers from 1.
+        count: How many it has.
+
+    Raises:
+        MamolError: If one is not there.
+    """
+    if lacking := [band for band in bands if band > count]:
+        raise MamolError(f"{path}: bands names {lacking[0]}, the file has {count}; they are counted from 1")
+
+
+def _unreadable(path: Path, error: Exception) -> MamolError:
+    kind = {".jp2": "JPEG 2000 file", ".vrt": "VRT"}.get(path.suffix.lower(), "GeoTIFF")
+    return MamolError(f"{path}: not a readable {kind} ({error}); copy or download it again")
+
+
+def _grid_of(path: Path, file: Any) -> Grid:  # noqa: ANN401 - rasterio has no types
+    transform = None if file.transform.is_identity and not file.crs else tuple(file.transform)[:6]
+    if transform is None and (file.gcps[0] or file.rpcs):
+        points = "ground control points" if file.gcps[0] else "rational polynomials (RPC)"
+        raise MamolError(
+            f"{path}: it is placed by {points} only, without a grid; "
+            "bring it onto one first, for example with gdalwarp -t_srs EPSG:<number>"
+        )
+    if file.transform.determinant == 0:
+        raise MamolError(f"{path}: its pixels have no size ({transform}); write its georeference again")
+    return Grid(file.height, file.width, file.crs.to_wkt() if file.crs else "", transform)
+
+
+@dataclass
+class Quality(Raster):
+    """A quality raster as a mask: NaN at the pixels that it rejects, 0 elsewhere.
+
+    Attributes:
+        source: The quality raster; what it says of its own nodata is not looked at, as the rule lists values.
+        place: The rule.
+    """
+
+    source: Raster
+    place: MaskPlace
+    grid: Grid = field(init=False)
+    bands: int = 1
+
+    def __post_init__(self) -> None:
+        """Takes the grid over."""
+        self.grid = self.source.grid
+
+    def stored(self, rows: slice, cols: slice) -> Part:
+        """See the base class.
+
+        Args:
+            rows: Rows inside the raster.
+            cols: Columns inside the raster.
+        """
+        data, _ = self.source.stored(rows, cols)
+        return np.zeros((*data.shape[:2], 1), np.float32), rejected(data[:, :, 0], self.place)
+
+
+@dataclass
+class Masked(Raster):
+    """A raster whose pixels are invalid, too, where a mask on the same grid is."""
+
+    source: Raster
+    mask: Raster
+    grid: Grid = field(init=False)
+    bands: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Takes grid and bands over."""
+        self.grid, self.bands = self.source.grid, self.source.bands
+
+    def stored(self, rows: slice, cols: slice) -> Part:
+        """See the base class.
+
+        Args:
+            rows: Rows inside the raster.
+            cols: Columns inside the raster.
+        """
+        data, invalid = self.source.stored(rows, cols)
+        return data, invalid | self.mask.stored(rows, cols)[1]
+
+
+@dataclass
+class Shifted(Raster):
+    """A raster on a grid whose pixels are its own, further up or down: nothing is interpolated.
+
+    Attributes:
+        source: The raster.
+        grid: The grid.
+        row: The raster's row at the grid's first one; may be negative.
+        col: The same for columns.
+    """
+
+    source: Raster
+    grid: Grid
+    row: int
+    col: int
+    bands: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Takes the bands over."""
+        self.bands = self.source.bands
+
+    def stored(self, rows: slice, cols: slice) -> Part:
+        """See the base class.
+
+        Args:
+            rows: Rows inside the grid.
+            cols: Columns inside the grid.
+        """
+        into_rows, from_rows = _common(rows, self.row, self.source.height)
+        into_cols, from_cols = _common(cols, self.col, self.source.width)
+        part, holes = self.source.stored(from_rows, from_cols)
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        if holes.shape == shape:
+            return part, holes
+        data, invalid = np.zeros((*shape, self.bands), part.dtype), np.ones(shape, bool)
+        data[into_rows, into_cols], invalid[into_rows, into_cols] = part, holes
+        return data, invalid
+
+
+def _common(wanted: slice, shift: int, size: int) -> tuple[slice, slice]:
+    """Where a line of wanted pixels meets a raster, counted in what is wanted and in the raster."""
+    start = min(max(wanted.start + shift, 0), size)
+    stop = min(max(wanted.stop + shift, start), size)
+    return slice(start - shift - wanted.start, stop - shift - wanted.start), slice(start, stop)
+
+
+@dataclass
+class Mosaic(Raster):
+    """Rasters on one grid, of which the first that saw a pixel counts."""
+
+    sources: Sequence[Raster]
+    grid: Grid = field(init=False)
+    bands: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Takes grid and bands over."""
+        self.grid, self.bands = self.sources[0].grid, self.sources[0].bands
+
+    def stored(self, rows: slice, cols: slice) -> Part:
+        """See the base class.
+
+        Args:
+            rows: Rows inside the raster.
+            cols: Columns inside the raster.
+        """
+        data, invalid = self.sources[0].stored(rows, cols)
+        for source in self.sources[1:]:
+            if not invalid.any():
+                break
+            more, holes = source.stored(rows, cols)
+            new = invalid & ~holes
+            data = np.where(new[:, :, None], more, data)
+            invalid = invalid & holes
+        return data, invalid
+
+
+@dataclass
+class Stack(Raster):
+    """Rasters on one grid as the bands of one; a pixel that one of them did not see is invalid."""
+
+    sources: Sequence[Raster]
+    grid: Grid = field(init=False)
+    bands: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Takes the grid over."""
+        self.grid, self.bands = self.sources[0].grid, sum(source.bands for source in self.sources)
+
+    def stored(self, rows: slice, cols: slice) -> Part:
+        """See the base class.
+
+        Args:
+            rows: Rows inside the raster.
+            cols: Columns inside the raster.
+        """
+        parts = [source.stored(rows, cols) for source in self.sources]
+        return np.concatenate([data for data, _ in parts], axis=2), np.logical_or.reduce([bad for _, bad in parts])
