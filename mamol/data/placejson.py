@@ -60,11 +60,8 @@ def read_raster(path: Path, key: str, value: Json) -> tuple[Candidates, RasterPl
     if resampling not in RESAMPLINGS:
         raise MamolError(f"{path}: {key}.resampling is {resampling!r}; expected one of {', '.join(RESAMPLINGS)}")
     several = "file" not in value
-    mask = (
-        _mask(path, f"{key}.mask", value["mask"], len(places) if several and not stacked else 1)
-        if "mask" in value
-        else None
-    )
+    tiles = 1 if stacked else len(places)
+    mask = _mask(path, f"{key}.mask", value["mask"], tiles) if "mask" in value else None
     return places[:1], RasterPlace(places if several else (), stacked, values, mask, resampling)
 
 

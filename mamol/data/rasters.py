@@ -1,5 +1,6 @@
 """The rasters of a scene on its grid, from files as they come."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mamol.data.sources import (
 )
 from mamol.data.warping import check_overlap, onto
 
+LOGGER = logging.getLogger(__name__)
 Shape = tuple[int, ...]
 
 
@@ -82,6 +84,11 @@ def _reader(facts: SceneFacts, folder: RawFolder, name: str, grid: Grid | None, 
     for number, (path, variables) in enumerate(found):
         part = _opened(path, variables, place.values, shape or (parts[0].grid.shape if parts else None))
         folder.record(path)
+        if isinstance(part, RasterSource) and part.alpha:
+            LOGGER.warning(
+                "%s: band %d is tagged as alpha, so it is no feature but says what is valid; name it in bands if it is one",
+                *(path, part.alpha[0]),
+            )
         if len(found) > 1 and not place.stacked:
             _check_tile(part, parts, path, found[0][0])
         if place.mask:
