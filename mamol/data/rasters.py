@@ -86,7 +86,7 @@ def _reader(facts: SceneFacts, folder: RawFolder, name: str, grid: Grid | None, 
         folder.record(path)
         if isinstance(part, RasterSource) and part.alpha:
             LOGGER.warning(
-                "%s: band %d is tagged as alpha, so it is no feature but says what is valid; name it in bands if it is one",
+                "%s: band %d is tagged as alpha, so it says what is valid; if it is a feature, name it in bands",
                 *(path, part.alpha[0]),
             )
         if len(found) > 1 and not place.stacked:

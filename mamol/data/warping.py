@@ -8,6 +8,7 @@ from math import ceil, floor, hypot, log2
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
@@ -16,7 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import reproject
 
 from mamol.core.errors import MamolError
-from mamol.data.grid import Grid, pixels
+from mamol.data.grid import CLOSE, Grid, pixels
 from mamol.data.places import Resampled
 from mamol.data.sources import Part, Raster, Shifted
 
@@ -164,9 +165,24 @@ class Warped(Raster):
                 )
             except (RasterioError, CPLE_BaseError) as error:
                 raise MamolError(f"a raster cannot be warped onto the grid ({error}); {self.source.grid}") from error
+            if self.resampling == "average" and self._at_border(rows, cols):
+                result[:, ~self._inside(moved)] = np.nan
         # Cubic weights may overflow: what is not finite in a band was not seen in any.
         result[:, ~np.isfinite(result).all(axis=0)] = np.nan
         return np.moveaxis(result, 0, -1)
+
+    def _at_border(self, rows: slice, cols: slice) -> bool:
+        height, width = self.source.grid.shape
+        return 0 in (rows.start, cols.start) or rows.stop == height or cols.stop == width
+
+    def _inside(self, moved: Affine) -> NDArray[np.bool_]:
+        """Pixels of a tile whose centre the raster holds; GDAL asks for that with every resampling but the average."""
+        rows, cols = np.mgrid[: self.tile, : self.tile] + 0.5
+        tile = replace(self.grid, transform=tuple(moved)[:6])
+        xs, ys = pixels(tile, self.source.grid, cols.ravel(), rows.ravel())
+        height, width = self.source.grid.shape
+        inside = (xs > -CLOSE) & (xs < width + CLOSE) & (ys > -CLOSE) & (ys < height + CLOSE)
+        return inside.reshape(self.tile, self.tile)
 
     def _needed(self, tile: Grid) -> tuple[slice, slice] | None:
         """Rows and columns of the raster that a tile depends on; None: it does not touch the raster."""
