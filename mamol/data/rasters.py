@@ -5,20 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mamol.core.errors import MamolError
+from mamol.data.composed import Masked, Mosaic, Quality, Stack
 from mamol.data.facts import SceneFacts
 from mamol.data.grid import Grid, grid_of
 from mamol.data.places import ArrayFile, Candidates, GridPlace, MaskPlace, RasterPlace, Values
 from mamol.data.reading import RawFolder, is_raster, ordered, read_array
-from mamol.data.sources import (
-    ArraySource,
-    Masked,
-    Mosaic,
-    Quality,
-    Raster,
-    RasterSource,
-    Stack,
-    check_bands,
-)
+from mamol.data.sources import ArraySource, Raster, RasterSource, check_bands
 from mamol.data.warping import check_overlap, onto
 
 LOGGER = logging.getLogger(__name__)
@@ -115,9 +107,10 @@ def _files(facts: SceneFacts, folder: RawFolder, name: str) -> list[tuple[Path, 
 def _own_grid(facts: SceneFacts, folder: RawFolder, name: str) -> Grid | None:
     """Of a mosaic the first file's grid continued, of a stack the finest one, as far as the files say it."""
     grids = [RasterSource(path).grid for path, _ in _files(facts, folder, name) if is_raster(path)]
-    grids = [grid for grid in grids if grid.transform is not None and bool(grid.crs) == bool(grids[0].crs)]
+    grids = [grid for grid in grids if grid.transform is not None]
     if not grids:
         return None
+    grids = [grid for grid in grids if grid.placed == grids[0].placed]  # others are refused when they are read
     if facts.rasters.get(name, RasterPlace()).stacked:
         return min((grid for grid in grids if grid.crs == grids[0].crs), key=lambda grid: grid.area)
     return grids[0].covering(grids[1:]) if len(grids) > 1 else grids[0]

@@ -17,14 +17,15 @@ from rasterio.errors import RasterioError
 from rasterio.warp import reproject
 
 from mamol.core.errors import MamolError
+from mamol.data.composed import Shifted
 from mamol.data.grid import CLOSE, Grid, pixels
 from mamol.data.places import Resampled
-from mamol.data.sources import Part, Raster, Shifted
+from mamol.data.sources import Part, Raster
 
 # A tile is what is warped at once: at most so many pixels a side, and so many numbers read for it.
-LARGEST, MOST = 512, 4_000_000
-# Tiles that a thread keeps: blocks with a margin around them ask for the neighbours again.
-KEPT = 8
+LARGEST, MOST = 512, 2_000_000
+# Tiles that a thread keeps: a block with a margin around it needs nine, and the next one six of them again.
+KEPT = 12
 
 
 def onto(source: Raster, grid: Grid, resampling: Resampled, what: str) -> Raster:
@@ -145,31 +146,37 @@ class Warped(Raster):
         result = np.full((self.bands, self.tile, self.tile), np.nan, np.float32)
         area = self._needed(replace(self.grid, height=self.tile, width=self.tile, transform=tuple(moved)[:6]))
         if area is not None:
-            rows, cols = area
-            data = np.ascontiguousarray(np.moveaxis(self.source.read(rows, cols), -1, 0))
-            across, down = self.steps
-            try:
-                reproject(
-                    data,
-                    result,
-                    src_transform=self.source.grid.moved(rows.start, cols.start),
-                    src_crs=CRS.from_wkt(self.source.grid.crs),
-                    src_nodata=np.nan,
-                    dst_transform=moved,
-                    dst_crs=CRS.from_wkt(self.grid.crs),
-                    dst_nodata=np.nan,
-                    resampling=Resampling[self.resampling],
-                    # Left to itself, GDAL estimates the scale anew for every part that it is given.
-                    XSCALE=1 / across,
-                    YSCALE=1 / down,
-                )
-            except (RasterioError, CPLE_BaseError) as error:
-                raise MamolError(f"a raster cannot be warped onto the grid ({error}); {self.source.grid}") from error
-            if self.resampling == "average" and self._at_border(rows, cols):
-                result[:, ~self._inside(moved)] = np.nan
+            data = self.source.read(*area)
+            if not np.isnan(data[:, :, 0]).all():
+                self._reproject(np.ascontiguousarray(np.moveaxis(data, -1, 0)), result, area, moved)
         # Cubic weights may overflow: what is not finite in a band was not seen in any.
         result[:, ~np.isfinite(result).all(axis=0)] = np.nan
         return np.moveaxis(result, 0, -1)
+
+    def _reproject(
+        self, data: NDArray[np.float32], result: NDArray[np.float32], area: tuple[slice, slice], moved: Affine
+    ) -> None:
+        rows, cols = area
+        across, down = self.steps
+        try:
+            reproject(
+                data,
+                result,
+                src_transform=self.source.grid.moved(rows.start, cols.start),
+                src_crs=CRS.from_wkt(self.source.grid.crs),
+                src_nodata=np.nan,
+                dst_transform=moved,
+                dst_crs=CRS.from_wkt(self.grid.crs),
+                dst_nodata=np.nan,
+                resampling=Resampling[self.resampling],
+                # Left to itself, GDAL estimates the scale anew for every part that it is given.
+                XSCALE=1 / across,
+                YSCALE=1 / down,
+            )
+        except (RasterioError, CPLE_BaseError) as error:
+            raise MamolError(f"a raster of {self.source.grid} cannot be warped onto {self.grid} ({error})") from error
+        if self.resampling == "average" and self._at_border(rows, cols):
+            result[:, ~self._inside(moved)] = np.nan
 
     def _at_border(self, rows: slice, cols: slice) -> bool:
         height, width = self.source.grid.shape

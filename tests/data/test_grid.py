@@ -137,7 +137,8 @@ def test_average_antialiases(root: Path) -> None:
 def test_the_same_as_a_warped_vrt(root: Path, resampling: str, resolution: float, angle: float, crs: str) -> None:
     """Where a file states its validity itself, GDAL's own view of it agrees."""
     array = RNG.normal(size=(300, 300, 2)).astype(np.float32)
-    transform = place(resolution, west=7, south=-153, angle=angle)
+    # At its border GDAL's average takes in pixels whose centre is outside; here no method does.
+    transform = place(resolution, west=-7 if resampling == "average" else 7, south=-153, angle=angle)
     if crs == UTM34:
         transform, width, height = calculate_default_transform(
             UTM33, crs, 300, 300, 499_000, 5_098_500, 501_500, 5_101_000
@@ -363,9 +364,7 @@ def test_each_file_of_a_mosaic_may_have_its_own_mask(tmp_path: Path) -> None:
     entry: dict[str, Any] = {"files": ["t1.tif", "t2.tif"], "mask": {"files": ["q1.tif", "q2.tif"], "invalid": [8]}}
     assert (scene_of(tmp_path, {"optical": entry}).rasters["optical"] == 20).all()
     entry["mask"]["files"].append("q3.tif")
-    with pytest.raises(
-        MamolError, match=r"optical.mask names 3 files for 2; expected one mask for all, or one for each"
-    ):
+    with pytest.raises(MamolError, match=r"mask names 3 files for 2; expected one mask for all, or one for each"):
         scene_of(tmp_path, {"optical": entry})
 
 
@@ -445,7 +444,7 @@ def test_a_transform_without_a_crs(root: Path) -> None:
     with pytest.raises(MamolError, match="it has coordinates without a CRS"):
         sar(root)
     write_raster(root / "sar.tif", FINE, place(10, west=9000), None)
-    with pytest.raises(MamolError, match="it covers x 509000 to 509500, .* without a CRS, which does not"):
+    with pytest.raises(MamolError, match=r"it covers x 509000 to 509500, .* without a CRS, which does not"):
         sar(root)
 
 
