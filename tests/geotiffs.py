@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from affine import Affine
+from rasterio.transform import Affine
 
 from mamol.data.scenes import Scene, load_scene
 

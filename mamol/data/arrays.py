@@ -14,7 +14,7 @@ from mamol.core.names import canonical_all
 from mamol.data.facts import ANY_SCENE
 from mamol.data.labels import LabelMaps, class_names
 from mamol.data.reading import GeoReference, as_labels, as_raster
-from mamol.data.scenes import Scene
+from mamol.data.scenes import Scene, tell_invalid
 from mamol.data.sources import ArraySource
 
 
@@ -50,6 +50,7 @@ def scene_of(
     for key, canonical in zip(plain, canonical_all(list(plain)), strict=True):
         rasters[canonical] = as_raster(plain[key], shape, key)
         shape = shape or rasters[canonical].shape[:2]
+    tell_invalid(name, rasters)
     facts = replace(ANY_SCENE, name=name, classes=tuple(classes))
     return Scene(
         name=name,

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from math import ceil, floor
 
 import numpy as np
-from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
+from rasterio.transform import Affine
 from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform

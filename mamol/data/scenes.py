@@ -18,9 +18,9 @@ from mamol.data.precut import find_precut, read_precut
 from mamol.data.rasters import open_readers, scene_grid
 from mamol.data.reading import GeoReference, RawFolder
 from mamol.data.scenejson import read_scene_json
-from mamol.data.sources import Raster, Source
+from mamol.data.sources import Source
 
-__all__ = ["GeoReference", "Scene", "load_scene"]
+__all__ = ["GeoReference", "Scene", "load_scene", "tell_invalid"]
 LOGGER = logging.getLogger(__name__)
 
 
@@ -141,7 +141,8 @@ def load_scene(
     else:
         maps = _labels(facts, folder, names, needed=need_labels, whole=whole)
         readers = open_readers(facts, folder, names, folder.grid, maps.every.shape if maps else None)
-        rasters = {name: _in_memory(facts.name, name, reader) for name, reader in readers.items()} if whole else {}
+        rasters = {name: reader.whole() for name, reader in readers.items()} if whole else {}
+        tell_invalid(facts.name, rasters)
         scene = Scene(facts.name, rasters, (), maps, None, folder.sources, facts=facts, readers=readers)
         scene = replace(scene, georeference=_place(folder, (scene.height, scene.width)))
         if facts.polygons and need_labels:
@@ -180,19 +181,26 @@ def _place(folder: RawFolder, shape: tuple[int, int]) -> GeoReference | None:
     return folder.georeference(shape)
 
 
-def _in_memory(scene: str, name: str, reader: Raster) -> np.ndarray:
-    """The whole raster of a modality; says how much of it is invalid, and refuses one that is invalid all over."""
-    raster = reader.whole()
-    if raster.dtype.kind != "f" or not (invalid := int(np.isnan(raster[:, :, 0]).sum())):
-        return raster
-    total = reader.height * reader.width
-    if invalid == total:
-        raise MamolError(
-            f"{scene}: modality {name} has no valid pixel on the grid of {reader.height} x {reader.width}; all are "
-            "nodata, NaN, masked or outside its files: check its nodata, mask and bands, or leave the modality out"
-        )
-    LOGGER.warning("%s: %s: %.3g %% of the pixels are invalid", scene, name, 100 * invalid / total)
-    return raster
+def tell_invalid(scene: str, rasters: Mapping[str, np.ndarray]) -> None:
+    """Says how much of each modality is invalid.
+
+    Args:
+        scene: Its name, for messages.
+        rasters: Modality -> (H, W, C), NaN at invalid pixels.
+
+    Raises:
+        MamolError: If no pixel of a modality is valid.
+    """
+    for name, raster in rasters.items():
+        if raster.dtype.kind != "f" or not (invalid := int(np.isnan(raster[:, :, 0]).sum())):
+            continue
+        height, width = raster.shape[:2]
+        if invalid == height * width:
+            raise MamolError(
+                f"{scene}: {name}: none of its {height} x {width} pixels is valid; all are nodata, NaN, masked or "
+                "outside its files: check its nodata, mask and bands, or leave the modality out"
+            )
+        LOGGER.warning("%s: %s: %.3g %% of the pixels are invalid", scene, name, 100 * invalid / (height * width))
 
 
 def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneFacts, RawFolder]:

@@ -8,12 +8,12 @@ from math import ceil, floor, hypot, log2
 from typing import Any
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
+from rasterio.transform import Affine
 from rasterio.warp import reproject
 
 from mamol.core.errors import MamolError

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 
 from mamol.core.errors import MamolError
+from mamol.data.arrays import scene_of as scene_of_arrays
 from mamol.data.places import MaskPlace, files
 from mamol.data.validity import equals, rejected
 from tests.geotiffs import place, scene_of, write_raster
@@ -233,7 +234,7 @@ def test_a_quality_raster_that_is_not_there(tmp_path: Path) -> None:
 
 def test_nodata_that_covers_everything_is_refused(tmp_path: Path) -> None:
     write_raster(tmp_path / "a.tif", np.zeros((12, 15, 2), np.uint8), nodata=0)
-    with pytest.raises(MamolError, match="field: modality optical has no valid pixel on the grid of 12 x 15"):
+    with pytest.raises(MamolError, match="field: optical: none of its 12 x 15 pixels is valid"):
         raster(tmp_path)
 
 
@@ -272,3 +273,13 @@ def test_whatever_number_stands_where_nothing_was_seen(
     found = read(number)
     np.testing.assert_array_equal(found, read(-7777))
     assert 0 < np.isnan(found).mean() < 0.5
+
+
+def test_arrays_in_memory_have_holes_as_files_do(caplog: pytest.LogCaptureFixture) -> None:
+    array = CUBE.astype(np.float64)
+    array[HOLE, 1] = np.inf
+    scene = scene_of_arrays({"HSI": array, "lidar": CUBE[:, :, 0]}, name="mine")
+    np.testing.assert_array_equal(scene.rasters["hsi"], holed(CUBE))
+    np.testing.assert_array_equal(scene.readers["hsi"].read(slice(0, 5), slice(0, 15)), holed(CUBE)[:5])
+    assert scene.rasters["lidar"].dtype == CUBE.dtype
+    assert caplog.messages == ["mine: hsi: 11.1 % of the pixels are invalid"]
