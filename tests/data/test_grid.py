@@ -21,8 +21,9 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform, reproject
 
 from mamol.core.errors import MamolError
+from mamol.data import warping
 from mamol.data.grid import Grid
-from mamol.data.sources import RasterSource, Source
+from mamol.data.sources import ArraySource, RasterSource, Source
 from mamol.data.warping import Warped, onto
 from tests.geotiffs import LONLAT, UTM33, UTM34, place, scene_of, write_raster
 
@@ -240,6 +241,31 @@ def test_readers_serve_threads_and_processes(readers: dict[str, tuple[Source, np
     else:
         with get_context(pool).Pool(2) as processes:
             assert processes.map(_read, tasks) == expected
+
+
+@pytest.mark.parametrize(("resolution", "bands"), [(0.5, 1), (10.5, 3), (300, 2), (7, 30)])
+def test_what_is_read_for_a_tile_is_bounded(
+    root: Path, resolution: float, bands: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fine a raster is, and however many bands it has: scenes of any size are read in the same memory."""
+    monkeypatch.setattr(warping, "MOST", 20_000)
+    grid = RasterSource(root / "optical.tif").grid
+    side = min(1000, int(500 / resolution) + 20)
+    source = ArraySource(np.zeros((side, side, bands), np.float32))
+    source.grid = Grid(side, side, grid.crs, place(resolution, west=-3))
+    sizes: list[int] = []
+    read = source.read
+
+    def counted(rows: slice, cols: slice) -> np.ndarray:
+        part = read(rows, cols)
+        sizes.append(part.size)
+        return part
+
+    monkeypatch.setattr(source, "read", counted)
+    found = onto(source, grid, "bilinear", "sar").read(slice(0, 40), slice(0, 50))
+    assert (found[:, :, 0] == 0).any()
+    margin = 2 * (3 * max(1, 10 / resolution) + 3)
+    assert max(sizes) <= ((20_000 / bands) ** 0.5 + margin) ** 2 * bands
 
 
 def test_a_scene_is_described_without_reading_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,6 +503,14 @@ def test_files_of_a_mosaic_that_do_not_fit_or_are_not_there(root: Path) -> None:
     write_raster(root / "t2.tif", FINE, place(west=90_000))
     grid = {"crs": UTM33, "resolution": 10, "bounds": [500_000, 5_099_600, 500_500, 5_100_000]}
     np.testing.assert_array_equal(scene_of(root, tiles, grid=grid).rasters["optical"], FINE)
+
+
+def test_a_crs_that_leads_nowhere(root: Path) -> None:
+    write_raster(root / "sar.tif", FINE, place(20), 'LOCAL_CS["quarry",UNIT["metre",1]]')
+    with pytest.raises(MamolError, match=r"sar.tif: it covers x .* in quarry, which does not touch the grid"):
+        sar(root)
+    with pytest.raises(MamolError, match=r"sar.tif: its place cannot be brought to the grid's CRS .x .* in quarry"):
+        sar(root, sar={"files": ["optical.tif", "sar.tif"]})
 
 
 @pytest.mark.parametrize(
