@@ -88,3 +88,17 @@ def scene_of(root: Path, modalities: dict[str, Any], **more: Any) -> Scene:
     path = root / "scene.json"
     path.write_text(json.dumps({"name": "field", "modalities": modalities} | more))
     return load_scene("scene", path, need_labels="labels" in more, whole=whole, modalities=names)
+
+
+def smooth(height: int, width: int, resolution: float, west: float = 0, south: float = 0) -> np.ndarray:
+    """Two bands that are functions of the place: metres to the east and to the south of the corner.
+
+    Args:
+        height: Rows.
+        width: Columns.
+        resolution: Side of a pixel.
+        west: Metres to the east at which it begins.
+        south: Metres to the south.
+    """
+    rows, cols = np.mgrid[:height, :width] + 0.5
+    return np.stack([cols * resolution + west, rows * resolution + south], 2).astype(np.float32)

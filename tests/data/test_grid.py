@@ -1,8 +1,5 @@
 """Rasters on other grids, resolutions and CRSs, mosaics and stacks; and what is refused."""
 
-import pickle
-from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +7,6 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
 from rasterio.drivers import raster_driver_extensions
 from rasterio.enums import Resampling
@@ -22,21 +17,15 @@ from rasterio.warp import calculate_default_transform, reproject
 
 from mamol.core.errors import MamolError
 from mamol.data.grid import Grid
-from mamol.data.sources import RasterSource, Source
-from mamol.data.warping import Warped, onto
-from tests.geotiffs import LONLAT, UTM33, UTM34, place, scene_of, write_raster
+from mamol.data.sources import RasterSource
+from mamol.data.warping import onto
+from tests.geotiffs import LONLAT, UTM33, UTM34, place, scene_of, smooth, write_raster
 
 RNG = np.random.default_rng(1)
 FINE = RNG.integers(0, 4000, (40, 50, 3)).astype(np.uint16)
 OPTICAL = {"file": "optical.tif"}
 SAR = {"file": "sar.tif"}
 BOTH = {"optical": OPTICAL, "sar": SAR}
-
-
-def smooth(height: int, width: int, resolution: float, west: float = 0, south: float = 0) -> np.ndarray:
-    """Two bands that are functions of the place: metres to the east and to the south of the corner."""
-    rows, cols = np.mgrid[:height, :width] + 0.5
-    return np.stack([cols * resolution + west, rows * resolution + south], 2).astype(np.float32)
 
 
 @pytest.fixture
@@ -172,92 +161,6 @@ def test_area_and_point_files_are_half_a_pixel_apart(root: Path) -> None:
     with rasterio.open(root / "sar.tif", "r+") as file:
         file.update_tags(AREA_OR_POINT="Point")
     np.testing.assert_array_equal(sar(root), area)
-
-
-# --- windows ---------------------------------------------------------------------------------------------------------
-
-KINDS = ("file", "shifted", "coarse", "rotated", "crs", "mosaic", "stack", "masked")
-
-
-@pytest.fixture(scope="module")
-def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Source, np.ndarray]]:
-    """One reader of each kind, with the whole of it."""
-    root = tmp_path_factory.mktemp("readers")
-    rng = np.random.default_rng(2)
-    cube = rng.integers(0, 999, (150, 170, 2)).astype(np.int16)
-    cube[rng.random((150, 170)) < 0.1] = -9
-    write_raster(root / "optical.tif", cube, nodata=-9, tiled=True, blockxsize=64, blockysize=64)
-    write_raster(root / "shifted.tif", cube, place(west=200, south=-130), nodata=-9)
-    write_raster(root / "coarse.tif", cube, place(23, west=-400, south=-77), nodata=-9)
-    write_raster(root / "rotated.tif", cube, place(7, west=300, south=10, angle=-20), nodata=-9)
-    write_raster(root / "crs.tif", cube, (0.0001, 0, 15.0, 0, -0.0001, 46.0543), LONLAT, nodata=-9)
-    write_raster(root / "q.tif", cube[:, :, 0] % 7, place(20))
-    scene = scene_of(
-        root,
-        {
-            "file": {"file": "optical.tif"},
-            **{name: {"file": f"{name}.tif", "resampling": "cubic"} for name in KINDS[1:5]},
-            "mosaic": {"files": ["rotated.tif", "shifted.tif", "coarse.tif"]},
-            "stack": {"stack": ["optical.tif", "coarse.tif"]},
-            "masked": {"file": "optical.tif", "mask": {"file": "q.tif", "valid": [0, 1, 2]}, "scale": 0.1},
-        },
-        whole=False,
-    )
-    assert scene.rasters == {}
-    whole = (slice(0, scene.height), slice(0, scene.width))
-    for reader in scene.readers.values():
-        if isinstance(reader, Warped):
-            reader.tile = 64  # several tiles, as in a large scene
-    return {name: (reader, reader.read(*whole)) for name, reader in scene.readers.items()}
-
-
-@settings(max_examples=60, deadline=None)
-@given(kind=st.sampled_from(KINDS), box=st.tuples(*[st.integers(0, 149)] * 4))
-def test_windows_equal_the_whole_to_the_bit(
-    readers: dict[str, tuple[Source, np.ndarray]], kind: str, box: tuple[int, int, int, int]
-) -> None:
-    reader, whole = readers[kind]
-    assert 0 < np.isnan(whole).mean() < 1
-    rows, cols = (slice(min(pair), max(pair) + 1) for pair in (box[:2], box[2:]))
-    part = pickle.loads(pickle.dumps(reader)).read(rows, cols)
-    assert part.flags.writeable
-    np.testing.assert_array_equal(part.view(np.uint32), np.ascontiguousarray(whole[rows, cols]).view(np.uint32))
-    np.testing.assert_array_equal(np.isnan(part).all(axis=2), np.isnan(part).any(axis=2))
-
-
-def _read(task: tuple[Source, int]) -> bytes:
-    reader, row = task
-    return reader.read(slice(row, row + 20), slice(0, 170)).tobytes()
-
-
-@pytest.mark.parametrize("pool", ["threads", "fork", "spawn"])
-def test_readers_serve_threads_and_processes(readers: dict[str, tuple[Source, np.ndarray]], pool: str) -> None:
-    tasks = [(reader, row) for reader, _ in readers.values() for row in (0, 60, 130)] * 2
-    expected = [_read(task) for task in tasks]
-    if pool == "threads":
-        with ThreadPoolExecutor(4) as threads:
-            assert list(threads.map(_read, tasks)) == expected
-    else:
-        with get_context(pool).Pool(2) as processes:
-            assert processes.map(_read, tasks) == expected
-
-
-def test_a_scene_is_described_without_reading_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_raster(root / "sar.tif", smooth(30, 40, 20), place(20))
-    whole = scene_of(root, BOTH)
-    monkeypatch.setattr(RasterSource, "stored", None)
-    scene = scene_of(root, BOTH, whole=False)
-    assert (scene.rasters, scene.maps) == ({}, None)
-    assert (scene.height, scene.width, scene.channels) == (40, 50, {"optical": 3, "sar": 2})
-    assert (scene.georeference, scene.sources) == (whole.georeference, whole.sources)
-
-
-def test_the_readers_of_arrays_read_as_files_do(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", FINE)
-    scene = scene_of(tmp_path, {"optical": {"file": "a.npy"}})
-    np.testing.assert_array_equal(scene.readers["optical"].read(slice(3, 5), slice(0, 9)), FINE[3:5, :9])
-    again = scene_of(tmp_path, {"optical": {"file": "a.npy"}}, whole=False)
-    assert (again.height, again.width, again.channels, again.georeference) == (40, 50, {"optical": 3}, None)
 
 
 # --- the scene's grid ------------------------------------------------------------------------------------------------
@@ -477,6 +380,14 @@ def test_files_of_a_mosaic_that_do_not_fit_or_are_not_there(root: Path) -> None:
     write_raster(root / "t2.tif", FINE, place(west=90_000))
     grid = {"crs": UTM33, "resolution": 10, "bounds": [500_000, 5_099_600, 500_500, 5_100_000]}
     np.testing.assert_array_equal(scene_of(root, tiles, grid=grid).rasters["optical"], FINE)
+
+
+def test_a_crs_that_leads_nowhere(root: Path) -> None:
+    write_raster(root / "sar.tif", FINE, place(20), 'LOCAL_CS["quarry",UNIT["metre",1]]')
+    with pytest.raises(MamolError, match=r"sar.tif: it covers x .* in quarry, which does not touch the grid"):
+        sar(root)
+    with pytest.raises(MamolError, match=r"sar.tif: its place cannot be brought to the grid's CRS .x .* in quarry"):
+        sar(root, sar={"files": ["optical.tif", "sar.tif"]})
 
 
 @pytest.mark.parametrize(
