@@ -16,10 +16,13 @@ WIDEST, HIGHEST = 9.0, 7.0  # inches that the panels beside each other, and a pa
 NARROWEST = 1.4  # inches for a panel, so that its labels do not reach into the next one
 LEFT, BELOW, ABOVE, PAD = 0.8, 0.6, 0.35, 0.15  # inches for a panel's labels and title, and between parts
 TICK = 0.6  # inches that a number on an axis takes
+WIDER = 0.45  # inches more for numbers that are coordinates
 ROUND = {"integer": True, "steps": [1, 2, 5, 10], "min_n_ticks": 1}  # numbers on an axis
 
 
-def place_map(figure: Figure, shape: tuple[int, ...], handles: Sequence[Patch], title: str) -> None:
+def place_map(
+    figure: Figure, shape: tuple[int, ...], handles: Sequence[Patch], title: str, *, wide: bool = False
+) -> None:
     """Sets the size of a figure and the places of its panels, and adds title and legend.
 
     Panels of wide scenes stand one below the other, of high ones side by side. The legend stands right of them, or
@@ -30,13 +33,15 @@ def place_map(figure: Figure, shape: tuple[int, ...], handles: Sequence[Patch], 
         shape: Rows and columns of the scene.
         handles: Of the legend.
         title: Of the figure.
+        wide: Whether the numbers on the axes are coordinates, which have many digits.
     """
     rows, cols = shape[:2]
+    left_of, tick = (LEFT + WIDER, TICK + WIDER) if wide else (LEFT, TICK)
     down, across = (len(figure.axes), 1) if cols > rows else (1, len(figure.axes))
     scale = min(WIDEST / across / cols, HIGHEST / rows)
     width, height = max(cols * scale, NARROWEST), max(rows * scale, TICK)
     above = ABOVE if any(axes.get_title() for axes in figure.axes) else 0
-    cell = LEFT + width, above + height + BELOW
+    cell = left_of + width, above + height + BELOW
     panels = across * cell[0], down * cell[1]
     heading = figure.suptitle(title, x=0.5, y=1, va="top", ha="center")
     legend, below = _legend(figure, handles, (panels[0], panels[1] - above))
@@ -47,11 +52,11 @@ def place_map(figure: Figure, shape: tuple[int, ...], handles: Sequence[Patch], 
     start = (page[0] - body[0]) / 2  # a title may be wider than what it stands over
     for number, axes in enumerate(figure.axes):
         row, col = divmod(number, across)
-        left, bottom = start + col * cell[0] + LEFT, page[1] - top - (row + 1) * cell[1] + BELOW
+        left, bottom = start + col * cell[0] + left_of, page[1] - top - (row + 1) * cell[1] + BELOW
         axes.set_position((left / page[0], bottom / page[1], width / page[0], height / page[1]))
-        axes.xaxis.set_major_locator(MaxNLocator(max(1, int(width / TICK)), **ROUND))
+        axes.xaxis.set_major_locator(MaxNLocator(max(1, int(width / tick)), **ROUND))
         axes.yaxis.set_major_locator(MaxNLocator(max(1, int(height / TICK)), **ROUND))
-    corner = (start + LEFT, page[1] - top - panels[1]) if below else (start + panels[0] + PAD, page[1] - top - above)
+    corner = (start + left_of, page[1] - top - panels[1]) if below else (start + panels[0] + PAD, page[1] - top - above)
     legend.set_bbox_to_anchor((corner[0] / page[0], corner[1] / page[1]), figure.transFigure)
     heading.set_position((0.5, 1 - PAD / page[1]))
 
