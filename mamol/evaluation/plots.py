@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import ColorType
 
 from mamol.core.files import replacing
-from mamol.evaluation.plots_layout import place_map
+from mamol.evaluation.plots_layout import heading, place_map
 from mamol.evaluation.plots_missing import COLOURS
 
 # Chosen greedily in CIELAB so that every pair stays apart for normal, protan and deutan sight (Machado et al. 2009).
@@ -213,8 +213,7 @@ def class_map(
         handles.append(_key(nothing, "white"))
     for panel in beside:
         _show(figure, panel.name, panel.image, measured).set_title(panel.name, fontsize="medium")
-        heading = Patch(facecolor="none", edgecolor="none", label=f"$\\bf{{{panel.name}}}$")
-        handles += [heading, *(_key(name, colour) for name, colour in panel.keys.items())]
+        handles += [heading(panel.name), *(_key(name, colour) for name, colour in panel.keys.items())]
     place_map(figure, classified.shape, handles, title, wide=measured.extent is not None)
     return figure
 

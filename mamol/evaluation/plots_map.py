@@ -16,6 +16,7 @@ from mamol.evaluation.plots import PIXELS, Measured, Panel, class_map
 LEVELS = (100, 75, 50, 25, 0)  # percent, in the legend
 SHADES = "cividis"
 WHITE = 255
+ARROW = 22  # points from its tip to the N
 BAR = 0.3  # of the map's width, that a scale bar takes at most
 
 
@@ -106,9 +107,10 @@ def _north_arrow(plot: Axes, transform: Affine) -> None:
     across, up = across / long, up / long
     plot.annotate(
         "N",
-        (0.93 + 0.05 * across, 0.91 + 0.05 * up),
-        (0.93 - 0.05 * across, 0.91 - 0.05 * up),
+        (0.91 + 0.05 * across, 0.86 + 0.09 * up),
+        (-ARROW * across, -ARROW * up),
         xycoords="axes fraction",
+        textcoords="offset points",
         ha="center",
         va="center",
         fontsize=8,
