@@ -7,6 +7,7 @@ grows with its parts: titles and legends are measured, in inches, and nothing sh
 from collections.abc import Sequence
 from itertools import pairwise
 
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch
@@ -92,7 +93,7 @@ def is_heading(handle: Patch) -> bool:
     Args:
         handle: The line.
     """
-    return bool(handle.get_facecolor()[3] == 0)
+    return to_rgba(handle.get_facecolor())[3] == 0
 
 
 def _in_columns(handles: Sequence[Patch], most: int) -> tuple[list[Patch], int]:

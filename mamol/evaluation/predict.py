@@ -118,7 +118,7 @@ class Order:
             pattern: Modalities that may be used.
         """
         wanted = self.settings.predict
-        place = "_" + "_".join(f"{number:g}" for number in wanted.bbox) if wanted.bbox else ""
+        place = "_" + "_".join(f"{number:.10g}" for number in wanted.bbox) if wanted.bbox else ""
         place += f"_{Path(wanted.polygon).stem}" if wanted.polygon else ""
         folder = (run_of(self.checkpoint) or self.checkpoint.parent) / "maps"
         return folder / f"{self.scene.name}_{'+'.join(pattern)}{place}"
