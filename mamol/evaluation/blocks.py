@@ -22,6 +22,7 @@ Predict = Callable[[Windows, NDArray[np.bool_]], NDArray[np.float32]]
 
 MIN_VALID = 0.5
 READ_BYTES = 64 << 20  # of rasters at once, about; a block is read in parts where its bands are many
+MOST_PIXELS = 1 << 24  # of a block, about
 PROBABILITY_STEPS = 10_000
 NO_PROBABILITY = 65_535
 
@@ -62,15 +63,15 @@ def sensor_type(count: int) -> type[np.unsignedinteger]:
 
 
 def block_rows(wanted: int, width: int, batch: int) -> int:
-    """The rows of a block, at least as many as wanted, so that blocks end where batches do.
+    """The rows of a block, so that blocks end where batches do, and are not too large in a wide scene.
 
     Args:
-        wanted: Rows, about.
+        wanted: Rows; some more are taken up to where a batch ends.
         width: Of the map.
         batch: Pixels at once.
     """
     step = batch // gcd(width, batch)
-    return -(-wanted // step) * step
+    return -(-min(wanted, max(1, MOST_PIXELS // width)) // step) * step
 
 
 @dataclass(frozen=True)

@@ -396,7 +396,7 @@ def check_bands(scene: Scene, info: CheckpointInfo, present: list[str]) -> None:
         MamolError: Naming the modality and both counts.
     """
     for name in present:
-        found, wanted = scene.rasters[name].shape[2], info.network.sizes[name]
+        found, wanted = scene.channels[name], info.network.sizes[name]
         if found != wanted:
             raise MamolError(
                 f"scene {scene.name}: {name} has {found} bands, the checkpoint was trained with {wanted}; "

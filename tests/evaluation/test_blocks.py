@@ -114,6 +114,17 @@ def test_a_sensor_is_used_where_it_saw_the_pixel_and_enough_around_it(size: int,
     np.testing.assert_array_equal(np.isnan(block.confidence), expected == 0)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "width", "batch", "rows"),
+    [(512, 20_000, 32, 512), (1, 36, 32, 8), (10, 36, 32, 16), (512, 10**6, 32, 16), (512, 10**8, 32, 1), (7, 5, 1, 7)],
+)
+def test_blocks_end_where_batches_do_and_stay_small_in_wide_scenes(
+    wanted: int, width: int, batch: int, rows: int
+) -> None:
+    assert block_rows(wanted, width, batch) == rows
+    assert rows * width % batch == 0
+
+
 def test_where_no_sensor_saw_the_network_is_not_asked() -> None:
     given = {name: np.full_like(raster, np.nan) for name, raster in rasters(6, 5).items()}
     made = Classifier(lambda *_: pytest.fail("asked"), {n: ArraySource(r) for n, r in given.items()}, BITS, 3, 2, 4)
