@@ -13,7 +13,6 @@ from scipy.io import savemat
 
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
-from mamol.evaluation.blocks import Block
 from mamol.evaluation.layers import Blocks, Layer, layers_of, write_layer
 from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.plots import save_figure
@@ -89,16 +88,14 @@ class MapFiles:
         step = -(-max(self.shape) // MOST_SHOWN)
         parts, row = [], 0
         for block in self.blocks():
-            first = -row % step
-            parts.append((block.classes[first::step, ::step], *self._others(block, first, step)))
+            chosen = slice(-row % step, None, step), slice(None, None, step)
+            # Copies: views would keep all blocks in memory.
+            parts.append([part[chosen].copy() for part in (block.classes, block.confidence, block.sensors)])
             row += len(block.classes)
         classes, confidence, sensors = (np.concatenate(part) for part in zip(*parts, strict=True))
         transform = self.info.transform
         shown = transform * Affine.scale(step) if transform is not None else None
         return map_figure(classes, confidence, sensors if self.info.modalities else None, self.info, shown, self.shape)
-
-    def _others(self, block: Block, first: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-        return block.confidence[first::step, ::step], block.sensors[first::step, ::step]
 
     def _joined(self, part: str) -> np.ndarray:
         """One array of the whole map."""

@@ -1,6 +1,7 @@
 """The files of a map: what GDAL, QGIS and MATLAB find in them, and pictures that can be read."""
 
 import csv
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -140,6 +141,23 @@ def test_styles_show_names_and_colours_in_qgis(written: Path) -> None:
         for code, text in texts.items():
             assert entries[code]["label"] == text
             assert entries[code]["color"] == f"#{bytes(colours[code]).hex()}"
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "csv"])
+def test_two_blocks_at_most_are_in_memory(ending: str, tmp_path: Path) -> None:
+    """A view of a block kept somewhere would hold all of it."""
+    block, made = pixels(60, 40, probabilities=False), []
+
+    def blocks() -> Iterator[Block]:
+        for part in cut(block, 6):
+            fresh = Block(part.classes.copy(), part.confidence.copy(), part.sensors.copy())
+            made.append([weakref.ref(array) for array in (fresh.classes, fresh.confidence, fresh.sensors)])
+            assert not any(ref() is not None for refs in made[:-2] for ref in refs)
+            yield fresh
+            del fresh
+
+    MapFiles(INFO, (60, 40), blocks).save(tmp_path / f"x.{ending}")
+    assert len(made) >= 10
 
 
 def areas(path: Path) -> list[dict[str, str]]:
