@@ -56,13 +56,17 @@ def _step(backbone: str, rate: float) -> tuple[int, int]:
     """Makes one training step; what ``_measured`` gives of it."""
     quiet_and_repeatable(os.cpu_count() or 1)
     step = training_step(network(frozen_tower(backbone), backbone=backbone), batch(both_missing(SAMPLES, rate)))
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     step()
-    return before, _resident("VmHWM")
+    return before, resident("VmHWM")
 
 
-def _resident(key: str) -> int:
-    """A line of this process's status, in bytes."""
+def resident(key: str) -> int:
+    """A line of this process's status, in bytes.
+
+    Args:
+        key: ``VmRSS`` is what is resident, ``VmHWM`` the most that ever was.
+    """
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) * 1024
 

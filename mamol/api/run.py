@@ -24,7 +24,7 @@ from mamol.data.arrays import georeference_of, scene_of
 from mamol.data.scenes import load_scene
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.maps import Map
-from mamol.evaluation.predict import check_bands, draw_map, map_title, predictor, present_patterns
+from mamol.evaluation.predict import check_bands, draw_map, map_title, min_valid_of, predictor, present_patterns
 from mamol.evaluation.trained import open_trained
 from mamol.network.network import Network
 from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore, run_of
@@ -126,11 +126,12 @@ class Run:
                 known = ", ".join(f"{each} (N, {bands}, {grid}, {grid})" for each, bands in self.modalities.items())
                 raise MamolError(f"predict: {name} has shape {array.shape}; this network takes {known}")
         arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in windows.items()}
+        present = np.ones((samples.pop(), len(arrays)), bool)
         with self._computing():
             probabilities = predictor(self.network, list(windows), self._device)
             parts = [
-                probabilities({name: array[start : start + self._batch] for name, array in arrays.items()})
-                for start in range(0, samples.pop(), self._batch)
+                probabilities({name: array[part] for name, array in arrays.items()}, present[part])
+                for part in (slice(start, start + self._batch) for start in range(0, len(present), self._batch))
             ]
         return np.concatenate(parts)
 
@@ -147,7 +148,8 @@ class Run:
 
         Args:
             scene: Modality to array (H, W, C) or (H, W) in sensor units; or a raw folder; or its scene.json.
-            present: Modalities to use, ``hsi+lidar``; "" takes all that are given.
+            present: Modalities that may be used, ``hsi+lidar``; "" allows all that are given. Each pixel uses those of
+                them that saw it: arrays have NaN where a sensor did not.
             name: Of arrays, for the title.
             crs: Of arrays: coordinate reference system, ``EPSG:32632`` or WKT.
             transform: Of arrays: the six affine numbers (a, b, c, d, e, f) from column and row to coordinates.
@@ -169,7 +171,16 @@ class Run:
         title = map_title(read.name, pattern, self._info)
         progress = self.settings.machine.progress_bar
         with self._computing():
-            return draw_map(self.network, read, pattern, self._device, title, batch=self._batch, progress=progress)
+            return draw_map(
+                self.network,
+                read,
+                pattern,
+                self._device,
+                title,
+                batch=self._batch,
+                progress=progress,
+                min_valid=min_valid_of(self._info),
+            )
 
     def evaluate(
         self, tables: PathLike[str] | str, ratios: Sequence[float] = (0.0, 0.5, 0.7, 0.9), types: Sequence[str] = ()

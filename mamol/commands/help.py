@@ -50,12 +50,16 @@ COMMANDS = {
         ),
     ),
     "predict": Command(
-        "Draw the class of every pixel of a scene, with any of its sensors.",
-        ("load_path", "scene", "present", "clip_weights", *MACHINE),
+        "Draw the class of every pixel of a scene, each from the sensors that saw it.",
+        (
+            *("load_path", "scene", "root", "present", "bbox", "polygon", "probabilities", "block", "batch", "dry_run"),
+            *("clip_weights", *MACHINE),
+        ),
         (
             "with load_path=result/mine_seed0 scene=RAW",
             "with load_path=result/mine_seed0 scene=RAW present=lidar",
             "with load_path=result/mine_seed0 scene=RAW present=each",
+            "with load_path=result/mine_seed0 scene=RAW dry_run=True",
         ),
     ),
     "evaluate": Command(

@@ -25,6 +25,9 @@ def main() -> None:
 @ex.command(unobserved=True)
 def predict() -> None:
     """Draw the class of every pixel: load_path=<checkpoint> scene=<raw folder> [present=hsi+lidar]."""
+    if line.settings.reproduce.dry_run:
+        line.show(maps.estimate(line.settings))
+        return
     for path in maps.predict(line.settings):
         line.show(path)
 

@@ -247,7 +247,25 @@ class PredictSettings:
 
     scene: str = option("", o.TEXT, "raw folder, or scene.json, to draw a map of", decides=False)
     present: str = option(
-        "", o.TEXT, 'modalities to use, hsi+lidar; "" takes all, each draws a map for every pattern', decides=False
+        "",
+        o.TEXT,
+        'modalities that may be used, hsi+lidar; each pixel uses those of them that saw it; "" allows all, each draws '
+        "a map for every pattern",
+        decides=False,
+    )
+    root: str = option(
+        "", o.TEXT, 'folder of the files that scene=<scene.json> names; "" is where it lies', decides=False
+    )
+    bbox: tuple[float, ...] = option(
+        "", o.BOX, "map only left,bottom,right,top, in the scene's coordinates", decides=False
+    )
+    polygon: str = option("", o.TEXT, "map only what lies in the polygons of this GeoPackage or GeoJSON", decides=False)
+    probabilities: bool = option(False, o.FLAG, "also write a raster with a band per class", decides=False)
+    block: int = option(
+        512, o.integer(1), "rows that are kept at once on the way; a stopped map goes on behind the last", decides=False
+    )
+    batch: int | None = option(
+        None, o.optional(o.integer(1)), "pixels at once; None takes 32 on a CPU, 256 or more on a GPU", decides=False
     )
 
 
@@ -299,7 +317,8 @@ class ReproduceSettings:
     dry_run: bool = option(
         False,
         o.FLAG,
-        "only list the runs, with an estimate of the time; standin: write the page of what is done",
+        "only list the runs, with an estimate of the time; standin: write the page of what is done; predict: only say "
+        "windows, time and memory",
         decides=False,
     )
     launcher: str = option("local", o.choice(*LAUNCHERS), "where runs are done: local, ray or slurm", decides=False)

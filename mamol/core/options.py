@@ -206,6 +206,13 @@ KINDS = words(
     KIND.accepts,
     lambda kinds: tuple(dict.fromkeys(map(KIND.convert, kinds))),
 )
+BOX = Allowed(
+    "four numbers, left,bottom,right,top",
+    lambda v: (
+        v == "" or (isinstance(v, list | tuple) and len(v) in (0, 4) and all(_is_number(x) and isfinite(x) for x in v))
+    ),
+    lambda v: tuple(map(float, v)),
+)
 DICTIONARY = Allowed("a dictionary", lambda v: isinstance(v, Mapping), dict)
 CLASS = Allowed("a class name, or its number from 1", lambda v: isinstance(v, str) or (_is_integer(v) and v >= 1))
 INTERVAL = Allowed(

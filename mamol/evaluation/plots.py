@@ -5,20 +5,24 @@ is needed; ``save_figure`` writes it. What a figure's data are ("synthetic", "hy
 into the title that the caller gives.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import ColorType
 
 from mamol.core.files import replacing
-from mamol.evaluation.plots_layout import place_map
+from mamol.evaluation.plots_layout import heading, place_map
 from mamol.evaluation.plots_missing import COLOURS
 
 # Chosen greedily in CIELAB so that every pair stays apart for normal, protan and deutan sight (Machado et al. 2009).
@@ -132,6 +136,39 @@ def training_curves(history: pd.DataFrame, score: str = "OA", title: str = "") -
     return figure
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Something else about the pixels of a map, beside it.
+
+    Attributes:
+        name: Above it.
+        image: (H, W, 3) RGB, 0-255.
+        keys: Text to ``#rrggbb`` or RGB 0-1, for the legend.
+    """
+
+    name: str
+    image: np.ndarray
+    keys: Mapping[str, ColorType]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the axes of a map show.
+
+    Attributes:
+        across: Label of the horizontal axis.
+        down: Label of the vertical axis.
+        extent: Left, right, bottom and top coordinates; None: columns and rows.
+    """
+
+    across: str = "column (pixel)"
+    down: str = "row (pixel)"
+    extent: tuple[float, float, float, float] | None = None
+
+
+PIXELS = Measured()
+
+
 def class_map(
     classified: np.ndarray,
     classes: Sequence[str],
@@ -139,8 +176,11 @@ def class_map(
     title: str,
     labels: np.ndarray | None = None,
     colours: Sequence[str] = (),
+    beside: Sequence[Panel] = (),
+    measured: Measured = PIXELS,
+    nothing: str = "unlabelled",
 ) -> Figure:
-    """Draws the class of every pixel, with a legend and, if given, the ground truth beside it.
+    """Draws the class of every pixel, with a legend and, if given, the ground truth and other panels beside it.
 
     The legend stands right of the map, or below it where it is higher than the map and the map is wide.
 
@@ -150,6 +190,9 @@ def class_map(
         title: Title of the figure.
         labels: (H, W) ground truth, 1-K, 0 where there is none.
         colours: ``#rrggbb`` of each class; empty: the palette.
+        beside: Further panels; their keys stand below the classes.
+        measured: What the axes show.
+        nothing: What the legend calls white pixels.
 
     Returns:
         The figure.
@@ -160,16 +203,34 @@ def class_map(
     painted = class_colours(len(classes), colours) / 255
     figure = Figure()
     for name, content in panels.items():
-        axes = figure.add_subplot(label=name, xlabel="column (pixel)", ylabel="row (pixel)")
-        if len(panels) > 1:
-            axes.set_title(name, fontsize="medium")
         shown = np.ma.masked_less(content, 0)
-        axes.imshow(shown, ListedColormap(painted), vmin=-0.5, vmax=len(classes) - 0.5, interpolation="nearest")
-    handles = [
-        Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=name)
-        for colour, name in zip(painted, classes, strict=True)
-    ]
+        limits: dict[str, Any] = {"cmap": ListedColormap(painted), "vmin": -0.5, "vmax": len(classes) - 0.5}
+        axes = _show(figure, name, shown, measured, **limits)
+        axes.set_title(name if len(panels) + len(beside) > 1 else "", fontsize="medium")
+    keys = dict(zip(classes, painted, strict=True))
+    handles = [_key(name, colour) for name, colour in keys.items()]
     if any((content < 0).any() for content in panels.values()):
-        handles.append(Patch(facecolor="white", edgecolor="black", linewidth=0.4, label="unlabelled"))
-    place_map(figure, classified.shape, handles, title)
+        handles.append(_key(nothing, "white"))
+    for panel in beside:
+        _show(figure, panel.name, panel.image, measured).set_title(panel.name, fontsize="medium")
+        handles += [heading(panel.name), *(_key(name, colour) for name, colour in panel.keys.items())]
+    place_map(figure, classified.shape, handles, title, wide=measured.extent is not None)
     return figure
+
+
+def _show(figure: Figure, name: str, image: np.ndarray, measured: Measured, **limits: Any) -> Axes:  # noqa: ANN401
+    axes = figure.add_subplot(label=name, xlabel=measured.across, ylabel=measured.down)
+    axes.imshow(image, interpolation="nearest", extent=measured.extent, **limits)
+    axes.set_aspect("equal" if measured.extent is None or _square(measured.extent, image.shape) else "auto")
+    axes.ticklabel_format(useOffset=False, style="plain")
+    return axes
+
+
+def _square(extent: tuple[float, float, float, float], shape: tuple[int, ...]) -> bool:
+    """Whether a pixel is as wide as high, in coordinates."""
+    across, down = abs(extent[1] - extent[0]) / shape[1], abs(extent[3] - extent[2]) / shape[0]
+    return bool(np.isclose(across, down, rtol=1e-3))
+
+
+def _key(name: str, colour: ColorType) -> Patch:
+    return Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=name)

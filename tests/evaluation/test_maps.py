@@ -13,70 +13,70 @@ from rasterio.errors import NotGeoreferencedWarning
 from scipy.io import loadmat
 
 from mamol.core.errors import MamolError
-from mamol.data.patches import WindowCutter
 from mamol.data.scenes import GeoReference
-from mamol.evaluation.maps import Map, classify_scene
+from mamol.data.sources import ArraySource, Source
+from mamol.evaluation.area import Area
+from mamol.evaluation.blocks import Block, Classifier, Predict
+from mamol.evaluation.maps import Map
 from mamol.evaluation.plots import class_colours
 
 CLASSES = ("water", "grass", "trees", "roads")
 SIZE = 6
 
 
-def scene(height: int, width: int) -> tuple[dict[str, WindowCutter], np.ndarray, np.ndarray]:
-    """Cutters of two modalities, and the class and probability that ``centre_pixel`` has to find."""
+def scene(height: int, width: int) -> tuple[dict[str, Source], np.ndarray, np.ndarray]:
+    """Sources of two modalities, and the class and probability that ``centre_pixel`` has to find."""
     rng = np.random.default_rng(height * 100 + width)
     truth = rng.integers(0, len(CLASSES), (height, width))
     level = rng.uniform(0.5, 0.9, (height, width)).astype(np.float32)
     rasters = {"hsi": np.eye(len(CLASSES), dtype=np.uint16)[truth], "lidar": level[..., None]}
-    return {name: WindowCutter(raster, SIZE) for name, raster in rasters.items()}, truth, level
+    return {name: ArraySource(raster) for name, raster in rasters.items()}, truth, level
 
 
-def centre_pixel(windows: dict[str, np.ndarray]) -> np.ndarray:
+def centre_pixel(windows: dict[str, np.ndarray], present: np.ndarray) -> np.ndarray:
     """Probability = LiDAR's value for the class that HSI shows at the labelled pixel, the rest spread evenly."""
+    assert present.all()
+    assert present.shape == (len(windows["hsi"]), 2)
     shown = windows["hsi"][:, :, SIZE // 2, SIZE // 2]
     level = windows["lidar"][:, :, SIZE // 2, SIZE // 2]
     return np.where(shown > 0, level, (1 - level) / (len(CLASSES) - 1))
 
 
+def classify(predict: Predict, sources: dict[str, Source], height: int, width: int, *, batch: int) -> Block:
+    classifier = Classifier(predict, sources, {"hsi": 0, "lidar": 1}, SIZE, len(CLASSES), batch)
+    return classifier.block(Area(0, 0, height, width), 0, height)
+
+
 @settings(max_examples=15, deadline=None)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), batch=st.integers(1, 100))
 def test_every_pixel_gets_its_own_class_whatever_the_batch(height: int, width: int, batch: int) -> None:
-    cutters, truth, level = scene(height, width)
-    classified, confidence = classify_scene(centre_pixel, cutters, height, width, batch=batch, progress=False)
-    assert (classified.dtype, confidence.dtype) == (np.int16, np.float32)
-    np.testing.assert_array_equal(classified, truth)
-    np.testing.assert_array_equal(confidence, level)
+    sources, truth, level = scene(height, width)
+    block = classify(centre_pixel, sources, height, width, batch=batch)
+    assert (block.classes.dtype, block.confidence.dtype) == (np.uint8, np.float32)
+    np.testing.assert_array_equal(block.classes, truth + 1)
+    np.testing.assert_array_equal(block.confidence, level)
 
 
 def test_no_call_gets_more_than_a_batch_of_pixels() -> None:
     sizes = []
 
-    def predict(windows: dict[str, np.ndarray]) -> np.ndarray:
+    def predict(windows: dict[str, np.ndarray], present: np.ndarray) -> np.ndarray:
         sizes.append(len(windows["hsi"]))
-        return centre_pixel(windows)
+        return centre_pixel(windows, present)
 
-    classify_scene(predict, scene(5, 7)[0], 5, 7, batch=16, progress=False)
+    classify(predict, scene(5, 7)[0], 5, 7, batch=16)
     assert sizes == [16, 16, 3]
 
 
-def test_progress_bar_is_shown_on_stderr_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    classify_scene(centre_pixel, scene(4, 4)[0], 4, 4, batch=4, progress=False)
-    assert capsys.readouterr() == ("", "")
-    classify_scene(centre_pixel, scene(4, 4)[0], 4, 4, batch=4, progress=True)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "classifying" in err
-
-
 def test_a_probability_that_is_not_finite_is_refused_with_its_place() -> None:
-    def predict(windows: dict[str, np.ndarray]) -> np.ndarray:
-        probabilities = centre_pixel(windows)
+    def predict(windows: dict[str, np.ndarray], present: np.ndarray) -> np.ndarray:
+        probabilities = centre_pixel(windows, present)
         probabilities[windows["lidar"][:, 0, SIZE // 2, SIZE // 2] == level[2, 1]] = np.nan
         return probabilities
 
-    cutters, _, level = scene(4, 5)
+    sources, _, level = scene(4, 5)
     with pytest.raises(MamolError, match=r"NaN or infinite at row 2, column 1, expected finite"):
-        classify_scene(predict, cutters, 4, 5, batch=3, progress=False)
+        classify(predict, sources, 4, 5, batch=3)
 
 
 @pytest.fixture
@@ -91,7 +91,13 @@ def confidence() -> np.ndarray:
 
 def test_map_files_read_back_as_written(tmp_path: Path, classified: np.ndarray, confidence: np.ndarray) -> None:
     written = Map.of(classified, confidence, CLASSES, "synthetic").save_all(tmp_path / "maps", "hsi+lidar")
-    assert [path.name for path in written] == ["hsi+lidar.png", "hsi+lidar.mat", "hsi+lidar.npy"]
+    assert [path.name for path in written] == [
+        "hsi+lidar.png",
+        "hsi+lidar.mat",
+        "hsi+lidar.npy",
+        "hsi+lidar_confidence.npy",
+        "hsi+lidar.csv",
+    ]
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == sorted(path.name for path in written)
 
     assert matplotlib.image.imread(written[0]).std() > 0.1
@@ -102,6 +108,7 @@ def test_map_files_read_back_as_written(tmp_path: Path, classified: np.ndarray, 
     assert [cell.item() for cell in matlab["classes"].ravel()] == list(CLASSES)
     array = np.load(written[2], allow_pickle=False)
     np.testing.assert_array_equal(array, classified + 1)
+    np.testing.assert_array_equal(np.load(written[3], allow_pickle=False), confidence)
 
 
 def test_geotiff_keeps_place_codes_colours_and_names(
@@ -109,9 +116,12 @@ def test_geotiff_keeps_place_codes_colours_and_names(
 ) -> None:
     place = GeoReference(CRS.from_epsg(32632).to_wkt(), (2.5, 0.0, 664000.0, 0.0, -2.5, 5104000.0))
     written = Map.of(classified, confidence, CLASSES, "synthetic", place).save_all(tmp_path, "map")
-    assert written[-1] == tmp_path / "map.tif"
-    assert len(list(tmp_path.iterdir())) == len(written) == 4  # no side-car files
-    with rasterio.open(written[-1]) as file:
+    names = ["png", "mat", "npy", "tif", "qml", "csv"]
+    assert {path.name for path in written} == {f"map.{each}" for each in names} | {
+        f"map_confidence.{each}" for each in ("npy", "tif")
+    }
+    assert len(list(tmp_path.iterdir())) == len(written)  # no other side-car files
+    with rasterio.open(tmp_path / "map.tif") as file:
         assert file.crs == CRS.from_epsg(32632)
         assert tuple(file.transform)[:6] == place.transform
         assert (file.dtypes, file.nodata) == (("uint8",), 0)

@@ -1,0 +1,217 @@
+"""The class of every pixel of a scene, block by block: a block is some whole rows of the map.
+
+The pixels go through the network in batches, counted row by row from the first pixel of the map. Blocks end where a
+batch does, so a map has the same bits whatever its blocks are, and whoever computes them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mamol.core.errors import MamolError
+from mamol.data.patches import WindowCutter
+from mamol.data.sources import Source
+from mamol.evaluation.area import Area
+
+Windows = dict[str, NDArray[np.float32]]
+Predict = Callable[[Windows, NDArray[np.bool_]], NDArray[np.float32]]
+"""From the windows (B, C, P, P) of each modality, and whether it is present (B, M), to probabilities (B, K)."""
+
+MIN_VALID = 0.5
+READ_BYTES = 64 << 20  # of rasters at once, about; a block is read in parts where its bands are many
+MOST_PIXELS = 1 << 24  # of a block, about
+PROBABILITY_STEPS = 10_000
+NO_PROBABILITY = 65_535
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a map.
+
+    Attributes:
+        classes: (h, W) codes from 1 as in a label map; 0 where no sensor saw.
+        confidence: (h, W) float32, probability of that class, 0-1; NaN where no sensor saw.
+        sensors: (h, W); bit i says whether modality i was used.
+        probabilities: (K, h, W) uint16, in steps of 1/10000; None unless wanted.
+    """
+
+    classes: np.ndarray
+    confidence: np.ndarray
+    sensors: np.ndarray
+    probabilities: np.ndarray | None = None
+
+
+def code_type(count: int) -> type[np.unsignedinteger]:
+    """The smallest type of class codes, 0 among them.
+
+    Args:
+        count: Number of classes.
+    """
+    return np.uint8 if count <= 255 else np.uint16
+
+
+def sensor_type(count: int) -> type[np.unsignedinteger]:
+    """The smallest type with a bit for each modality.
+
+    Args:
+        count: Number of modalities.
+    """
+    return np.uint8 if count <= 8 else np.uint16 if count <= 16 else np.uint32
+
+
+def block_rows(wanted: int, width: int, batch: int) -> int:
+    """The rows of a block, so that blocks end where batches do, and are not too large in a wide scene.
+
+    Args:
+        wanted: Rows; some more are taken up to where a batch ends.
+        width: Of the map.
+        batch: Pixels at once.
+    """
+    step = batch // gcd(width, batch)
+    return -(-min(wanted, max(1, MOST_PIXELS // width)) // step) * step
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What a map is computed with.
+
+    Attributes:
+        predict: From windows to probabilities.
+        sources: Modality to its raster, in the order of the columns that ``predict`` gets.
+        bits: Modality to its bit in ``Block.sensors``.
+        size: Side P of the windows.
+        classes: Number of classes.
+        batch: Pixels per call of ``predict``.
+        min_valid: Share of a window that has to be valid for the modality to be present.
+        probabilities: Whether all probabilities are kept.
+    """
+
+    predict: Predict
+    sources: Mapping[str, Source]
+    bits: Mapping[str, int]
+    size: int
+    classes: int
+    batch: int
+    min_valid: float = MIN_VALID
+    probabilities: bool = False
+
+    def block(self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None) -> Block:
+        """Classifies some rows.
+
+        Args:
+            area: The part of the scene that the map shows.
+            first: Row of the map.
+            last: The row behind the last one.
+            advance: Is told how many pixels are done, batch by batch.
+
+        Raises:
+            MamolError: If a probability is NaN or infinite.
+        """
+        count, start = (last - first) * area.width, first * area.width
+        classes = np.zeros(count, code_type(self.classes))
+        confidence = np.full(count, np.nan, np.float32)
+        sensors = np.zeros(count, sensor_type(max(self.bits.values()) + 1))
+        every = np.full((self.classes, count), NO_PROBABILITY, np.uint16) if self.probabilities else None
+        bits = np.array([1 << self.bits[name] for name in self.sources], sensors.dtype)
+        for pixels, present, found in self.batches(area, first, last, advance):
+            where = pixels - start
+            classes[where] = found.argmax(axis=1) + 1
+            confidence[where] = found.max(axis=1)
+            sensors[where] = present.astype(sensors.dtype) @ bits
+            if every is not None:
+                every[:, where] = np.rint(found.T * PROBABILITY_STEPS)
+        shape = last - first, area.width
+        whole = None if every is None else every.reshape(-1, *shape)
+        return Block(classes.reshape(shape), confidence.reshape(shape), sensors.reshape(shape), whole)
+
+    def batches(
+        self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Classifies some rows, batch by batch.
+
+        Args:
+            area: The part of the scene that the map shows.
+            first: Row of the map, where a batch begins.
+            last: The row behind the last one.
+            advance: Is told how many pixels are done.
+
+        Yields:
+            Of the pixels of a batch that a sensor saw: numbers in the map (n,), presence (n, M), probabilities (n, K).
+        """
+        rows = _Rows(self, area, last)
+        for start in range(first * area.width, last * area.width, self.batch):
+            pixels = np.arange(start, min(start + self.batch, last * area.width))
+            down, across = np.divmod(pixels, area.width)
+            rows.need(int(down[0]), int(down[-1]))
+            present = rows.presence(down, across)
+            seen = present.any(axis=1)
+            if seen.any():
+                down, across, present = down[seen], across[seen], present[seen]
+                found = self.predict(rows.windows(down, across), present)
+                self._check(found, down + area.top, across + area.left)
+                yield pixels[seen], present, found
+            advance(len(pixels))
+
+    def _check(self, found: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> None:
+        broken = ~np.isfinite(found).all(axis=1)
+        if broken.any():
+            raise MamolError(
+                f"map: found a probability that is NaN or infinite at row {rows[broken][0]}, column {cols[broken][0]}, "
+                "expected finite ones; look for invalid values in the scene there, or use precision=32"
+            )
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one pixel of all rasters, float32."""
+        return 4 * sum(source.bands for source in self.sources.values())
+
+
+class _Rows:
+    """The rasters of some rows, with half a window around them, so that windows are those of the whole scene."""
+
+    def __init__(self, classifier: Classifier, area: Area, last: int) -> None:
+        self._of, self._area, self._last = classifier, area, last
+        self._first = self._end = 0  # rows of the map that are here
+        self._cutters: dict[str, WindowCutter] = {}
+        self._valid: dict[str, WindowCutter | None] = {}  # None: all pixels are
+        self._shown: NDArray[np.bool_] | None = None  # None: all are
+        self._top = self._left = 0  # of what is here, in the scene
+
+    def need(self, first: int, last: int) -> None:
+        """Reads rows of the map, and some behind them, unless they are here."""
+        if self._first <= first and last < self._end:
+            return
+        area, half = self._area, self._of.size // 2
+        at_once = READ_BYTES // (self._of.row_bytes * area.width) - self._of.size
+        self._first, self._end = first, min(max(first + at_once, last + 1), self._last)
+        self._top, self._left = max(0, area.top + first - half), max(0, area.left - half)
+        self._shown = area.shown(self._first, self._end)
+        self._cutters, self._valid = {}, {}  # before reading: the old rows make room
+        for name, source in self._of.sources.items():
+            bottom = min(source.height, area.top + self._end + half)
+            right = min(source.width, area.left + area.width + half)
+            raster = source.read(slice(self._top, bottom), slice(self._left, right))
+            valid = ~np.isnan(raster[..., :1])
+            self._cutters[name] = WindowCutter(raster, self._of.size)
+            self._valid[name] = None if valid.all() else WindowCutter(valid, self._of.size)
+
+    def presence(self, rows: np.ndarray, cols: np.ndarray) -> NDArray[np.bool_]:
+        """Whether each modality is present: the pixel is valid and enough of its window is, (n, M)."""
+        shown = np.ones(len(rows), bool) if self._shown is None else self._shown[rows - self._first, cols]
+        present = np.repeat(shown[:, None], len(self._cutters), axis=1)
+        for column, valid in enumerate(self._valid.values()):
+            if valid is not None:
+                shares = valid.cut(*self._here(rows, cols)).mean(axis=(1, 2, 3))
+                centres = valid.centres(*self._here(rows, cols))[:, 0]
+                present[:, column] &= centres & (shares >= self._of.min_valid)
+        return present
+
+    def windows(self, rows: np.ndarray, cols: np.ndarray) -> Windows:
+        """The windows of pixels of the map."""
+        return {name: cutter.cut(*self._here(rows, cols)) for name, cutter in self._cutters.items()}
+
+    def _here(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return rows + self._area.top - self._top, cols + self._area.left - self._left
