@@ -21,6 +21,7 @@ from mamol.core.options import listed
 from mamol.core.plugins import load_plugins
 from mamol.core.settings import Settings
 from mamol.data.arrays import georeference_of, scene_of
+from mamol.data.holes import seen
 from mamol.data.scenes import load_scene
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.maps import Map
@@ -108,13 +109,15 @@ class Run:
         """Class probabilities of samples.
 
         Args:
-            windows: Modality to (N, C, P, P) in sensor units; modalities that are not given are absent.
+            windows: Modality to (N, C, P, P) in sensor units, NaN where the sensor saw nothing; modalities that are not
+                given are absent.
 
         Returns:
             (N, K).
 
         Raises:
-            MamolError: A modality is unknown, none is given, or shapes are not those that the network takes.
+            MamolError: A modality is unknown, none is given, shapes are not those that the network takes, or a sample
+                was seen by no sensor.
         """
         self._needs_windows("predict")
         grid, samples = self._info.network.grid, {len(array) for array in windows.values()}
@@ -126,7 +129,7 @@ class Run:
                 known = ", ".join(f"{each} (N, {bands}, {grid}, {grid})" for each, bands in self.modalities.items())
                 raise MamolError(f"predict: {name} has shape {array.shape}; this network takes {known}")
         arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in windows.items()}
-        present = np.ones((samples.pop(), len(arrays)), bool)
+        present = self._present(arrays)
         with self._computing():
             probabilities = predictor(self.network, list(windows), self._device)
             parts = [
@@ -134,6 +137,16 @@ class Run:
                 for part in (slice(start, start + self._batch) for start in range(0, len(present), self._batch))
             ]
         return np.concatenate(parts)
+
+    def _present(self, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
+        """Which modalities the windows show, (N, M): those that saw the pixel and enough of its window."""
+        grid, least = self._info.network.grid, min_valid_of(self._info)
+        columns = [seen(~np.isnan(array).any(1)[:, None], grid, least)[:, 0] for array in windows.values()]
+        present = np.stack(columns, axis=1)
+        nothing = np.flatnonzero(present.sum(1) == 0)
+        if len(nothing):
+            raise MamolError(f"predict: no sensor saw sample {nothing[0]}; leave it out")
+        return present
 
     def map(
         self,

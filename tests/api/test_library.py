@@ -208,7 +208,7 @@ def test_importing_costs_nothing() -> None:
         ({"labels": np.zeros((24, 32), int)}, "labels: the label map has no labelled pixel"),
         ({"classes": ["water"]}, "classes: 1 names for labels that go up to 2; give one name per label"),
         ({"patch_size": "8"}, "patch_size '8': expected a whole number"),
-        ({"patch_sice": 8}, "patch_sice: not for dataset scene, which takes layout, modalities, patch_size"),
+        ({"patch_sice": 8}, "patch_sice: not for dataset scene, which takes layout, min_valid, modalities, patch_size"),
         ({"modalities": "hsi,lidar"}, "modalities: no array is called lidar; there are hsi, sar"),
         ({"dataset": "trento"}, "dataset 'trento': arrays are a scene of their own"),
         ({"source": {}}, "arrays: no arrays; give a dictionary"),
@@ -251,6 +251,21 @@ def test_maps_that_cannot_be_drawn_are_told(
 def test_windows_that_belong_to_no_samples_are_told(windows: Arrays, trained: mamol.Run) -> None:
     with pytest.raises(mamol.MamolError, match="predict: give windows of one or more of hsi, sar, N of each"):
         trained.predict(windows)
+
+
+def test_windows_with_holes_count_where_enough_was_seen(trained: mamol.Run) -> None:
+    rng = np.random.default_rng(2)
+    windows = {"hsi": rng.normal(size=(3, 6, 4, 4)), "sar": rng.normal(size=(3, 1, 4, 4))}
+    torn = {name: array.copy() for name, array in windows.items()}
+    torn["hsi"][0] = np.nan
+    torn["hsi"][1, :, 0] = np.nan
+    found = trained.predict(torn)
+    np.testing.assert_allclose(found[0], trained.predict({"sar": windows["sar"]})[0], atol=1e-5)
+    np.testing.assert_allclose(found[2], trained.predict(windows)[2], atol=1e-5)
+    assert np.isfinite(found).all()
+    torn["sar"][0] = np.nan
+    with pytest.raises(mamol.MamolError, match="predict: no sensor saw sample 0; leave it out"):
+        trained.predict(torn)
 
 
 def test_windows_of_another_shape_are_told(trained: mamol.Run) -> None:
