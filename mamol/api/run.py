@@ -141,7 +141,7 @@ class Run:
     def _present(self, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Which modalities the windows show, (N, M): those that saw the pixel and enough of its window."""
         grid, least = self._info.network.grid, min_valid_of(self._info)
-        columns = [seen(~np.isnan(array).any(1)[:, None], grid, least)[:, 0] for array in windows.values()]
+        columns = [seen(~np.isnan(array).any(axis=1, keepdims=True), grid, least)[:, 0] for array in windows.values()]
         present = np.stack(columns, axis=1)
         nothing = np.flatnonzero(present.sum(1) == 0)
         if len(nothing):
