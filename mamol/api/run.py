@@ -21,7 +21,7 @@ from mamol.core.options import listed
 from mamol.core.plugins import load_plugins
 from mamol.core.settings import Settings
 from mamol.data.arrays import georeference_of, scene_of
-from mamol.data.holes import seen
+from mamol.data.holes import seen, valid_pixels
 from mamol.data.scenes import load_scene
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.maps import Map
@@ -141,8 +141,12 @@ class Run:
     def _present(self, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Which modalities the windows show, (N, M): those that saw the pixel and enough of its window."""
         grid, least = self._info.network.grid, min_valid_of(self._info)
-        columns = [seen(~np.isnan(array).any(axis=1, keepdims=True), grid, least)[:, 0] for array in windows.values()]
-        present = np.stack(columns, axis=1)
+        valid = [valid_pixels(array[:, None]) for array in windows.values()]
+        samples = len(next(iter(windows.values())))
+        present = np.ones((samples, len(windows)), bool)
+        for column, each in enumerate(valid):
+            if each is not None:
+                present[:, column] = seen(each, grid, least)[:, 0]
         nothing = np.flatnonzero(present.sum(1) == 0)
         if len(nothing):
             raise MamolError(f"predict: no sensor saw sample {nothing[0]}; leave it out")
