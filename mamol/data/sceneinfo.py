@@ -121,8 +121,9 @@ class SceneInfo(TableInfo):
         return {**about, "natural": self.natural, "left_out": self.left_out} if self.natural else about
 
     def plain(self) -> dict[str, Any]:
-        """Its fields by name, but for the colours, which change no result."""
-        return {name: value for name, value in asdict(self).items() if name != COLOURS}
+        """Its fields by name, but for the colours, which change no result, and for what version 1 does not have."""
+        hidden = (COLOURS,) if self.format_version == SCENE_VERSION else (COLOURS, *NATURE)
+        return {name: value for name, value in asdict(self).items() if name not in hidden}
 
     def to_json(self) -> str:
         """The JSON text; modalities are in a list, because their order counts."""

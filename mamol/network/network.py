@@ -197,8 +197,10 @@ class Network(nn.Module):
 
     def _seen(self, streams: Mapping[str, Streams], available: Tensor) -> dict[str, Tensor] | None:
         """Modality to the tokens (B, T) that a sensor saw, for a head that reads them; None if all of them."""
+        if self.head.reads != ALL:
+            return None
         counts = streams[VISUAL].token_mask
-        if self.head.reads != ALL or counts is None:
+        if counts is None:
             return None
         by_modality = self.fusion.features(counts[..., None], available, ALL)[..., 0]
         return dict(zip(self.spec.names, by_modality.unbind(1), strict=True))
