@@ -57,7 +57,7 @@ def own_run(finished_run: Path, tmp_path: Path) -> Path:
 
 
 def line(run_folder: Path, scene: Path, *more: str) -> list[str]:
-    return ["predict", "with", *QUICK, f"load_path={run_folder}", f"scene={scene}", *more]
+    return ["predict", "with", *QUICK, "threads=1", f"load_path={run_folder}", f"scene={scene}", *more]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
