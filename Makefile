@@ -48,7 +48,7 @@ wheel:
 	cd build && wheel-env/bin/mamol methods
 	@ls build/wheel/*.whl
 
-PINS := $(BIN)/uv pip compile --quiet --no-deps --no-annotate --no-emit-index-url --custom-compile-command "make pins"
+PINS := $(BIN)/uv pip compile --quiet --no-deps --no-annotate --custom-compile-command "make pins"
 pins: .venv/dev.stamp
 	$(PINS) pyproject.toml --output-file requirements.txt
 	$(PINS) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
