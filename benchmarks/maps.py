@@ -19,7 +19,7 @@ from benchmarks.memory import STATUS, resident
 from benchmarks.workload import CLASSES, WINDOW, frozen_tower, network
 from mamol.data.scenes import GeoReference
 from mamol.evaluation.area import Area
-from mamol.evaluation.blocks import Block, Classifier, block_rows
+from mamol.evaluation.blocks import Block, WindowClassifier, block_rows
 from mamol.evaluation.mapfiles import MapFiles
 from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.predict import predictor
@@ -94,7 +94,7 @@ def _draw(folder: Path) -> tuple[int, float, float]:
     file.create()
     area = Area(0, 0, SIDE, SIDE, GeoReference("", PLACE))
     made = network(frozen_tower("tiny"), {"ms": BANDS}, "tiny").eval()
-    classifier = Classifier(
+    classifier = WindowClassifier(
         predictor(made, ["ms"], torch.device("cpu")), {"ms": file}, {"ms": 0}, WINDOW, len(CLASSES), BATCH
     )
     rows = block_rows(ROWS, SIDE, BATCH)
@@ -105,7 +105,9 @@ def _draw(folder: Path) -> tuple[int, float, float]:
             break
     speed = seen / (time.perf_counter() - began)
     uniform = np.full((BATCH, len(CLASSES)), 1 / len(CLASSES), np.float32)
-    cheap = Classifier(lambda windows, present: uniform[: len(present)], {"ms": file}, {"ms": 0}, WINDOW, 10, BATCH)
+    cheap = WindowClassifier(
+        lambda windows, present: uniform[: len(present)], {"ms": file}, {"ms": 0}, WINDOW, 10, BATCH
+    )
     block = cheap.block(area, 0, rows)
     block.classes[:] = np.random.default_rng(0).integers(1, len(CLASSES) + 1, block.classes.shape)
     began = time.perf_counter()

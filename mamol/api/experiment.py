@@ -59,6 +59,7 @@ class Experiment:
         )
         self.data.image_size = self.network.image_size
         self.data.complete = self.network.method.needs_complete
+        self._serve_pixels(data.window_shift)
         self.identity = data_identity(self.data.info, self.data.tables["train"].fingerprint)
         if run.load_path:
             stored = load_into(self.network, run.load_path)
@@ -66,6 +67,16 @@ class Experiment:
         self.resumed = (
             resumable(Path(run.resume_from), settings, self.network, self.identity) if run.resume_from else None
         )
+
+    def _serve_pixels(self, shift: int | None) -> None:
+        """Training batches as the head needs them."""
+        if self.network.head.dense:
+            self.data.serve_pixels(shift)
+        elif shift:
+            raise MamolError(
+                f"window_shift={shift}: goes with a head that classifies all pixels of a window, such as head=pixels; "
+                f"head={self.network.spec.head} classifies the one in the middle"
+            )
 
     def folder(self) -> Path:
         """Where the results go: a new folder, or that of the run which is continued.

@@ -51,6 +51,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--test-per-class", type=_pixels, help="test pixels per class, or all (default: 300; official: all)")
     add("--val-per-class", type=_pixels, help="validation pixels per class, at most, or all (default: 50)")
     add("--min-valid", type=float, help="share of a window that a sensor must have seen (default: 0.5)")
+    add("--margin", type=int, help="pixels by which head=pixels can shift windows in training (default: 0)")
     add("--layout", help=f"{', '.join(LAYOUTS)} (default: patches)")
     add = result.add_argument_group("images with texts", ", ".join(registry.IMAGE_TEXT_DATASETS)).add_argument
     add("--broken-images", help=f"images that cannot be decoded: {', '.join(BROKEN_IMAGES)} (default: refuse)")

@@ -52,6 +52,11 @@ class DataSettings:
         o.optional(o.integer(1)),
         "side of images in pixels, a multiple of the backbone's patch; None is the backbone's own (224)",
     )
+    window_shift: int | None = option(
+        None,
+        o.optional(o.integer(0)),
+        "of head=pixels: shift training windows at random by so many pixels at most; None: as far as the table allows",
+    )
     normalise: bool = option(
         True, o.FLAG, "per band, with mean and std of the training pixels; images always with those of CLIP"
     )
@@ -123,7 +128,11 @@ class NetworkSettings:
         o.choice(*FUSIONS),
         "modalities meet behind the tower, or in it as one sequence: single_stream (ViLT's way)",
     )
-    head: str = option("class", o.Registered(HEADS), "what makes logits of the features: class (of the class token)")
+    head: str = option(
+        "class",
+        o.Registered(HEADS),
+        "what makes logits: class (of the class token, for the pixel in the middle) or pixels (of every token)",
+    )
 
 
 @dataclass(frozen=True)

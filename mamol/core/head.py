@@ -33,9 +33,11 @@ class Head(nn.Module, ABC):
 
     Attributes:
         reads: ``class`` or ``all``.
+        dense: Whether there are logits for every token of the grid: (B, P, P, K) instead of (B, K).
     """
 
     reads: str = CLASS
+    dense: bool = False
 
     def __init__(self, sizes: HeadSizes) -> None:
         """Makes the head.
@@ -68,8 +70,20 @@ class Head(nn.Module, ABC):
                 heads that read all tokens. None where all tokens of present modalities do.
 
         Returns:
+            (B, K); (B, P, P, K) of a dense head, row by row.
+        """
+
+    def of_sample(self, logits: Tensor) -> Tensor:
+        """The logits of the samples, which stand in the middle of their windows.
+
+        Args:
+            logits: Of ``forward``.
+
+        Returns:
             (B, K).
         """
+        middle = self.sizes.grid // 2
+        return logits[:, middle, middle] if self.dense else logits
 
 
 HEADS: Registry[type[Head]] = Registry("head")

@@ -15,6 +15,8 @@ from mamol.core.registry import Instances
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.integer[Any]]
 Scores = Mapping[str, float | None]
+UNLABELLED = -100
+"""In the labels of a window's pixels: this one does not train. PyTorch's own number for it."""
 
 
 class Task(ABC):
@@ -53,8 +55,8 @@ class Task(ABC):
         """The mean loss of a batch.
 
         Args:
-            logits: (B, K).
-            label: (B, *label_shape).
+            logits: (B, K); (B, P, P, K) of a dense head.
+            label: (B, *label_shape); (B, P, P) of a dense head, ``UNLABELLED`` at pixels that do not train.
         """
 
     @abstractmethod

@@ -1,9 +1,9 @@
 """Tables and missing patterns become batches, the same on any number of workers and ranks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -15,31 +15,51 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mamol.core.errors import MamolError
 from mamol.core.groups import MissingSettings
 from mamol.core.names import SPLITS
+from mamol.core.task import UNLABELLED
 from mamol.data import missing
+from mamol.data.dense import DenseLabels, Shifts
 from mamol.data.imagetext.loading import ImageTextDataset
 from mamol.data.imagetext.registry import canonical_name
 from mamol.data.imagetext.table import ImageTextTable
 from mamol.data.scenetable import SceneTable
 from mamol.data.tables import AnyTable, open_tables
 
-Draw = tuple[NDArray[np.int64], missing.Mask]
+
+class Draw(NamedTuple):
+    """What makes a batch.
+
+    Attributes:
+        samples: (B,) sample numbers.
+        available: (B, M) bool, which modalities each has.
+        shift: (B, 2) pixels by which each window is shifted; None: none is.
+    """
+
+    samples: NDArray[np.int64]
+    available: missing.Mask
+    shift: NDArray[np.int64] | None = None
+
+
 BatchDataset = Dataset[dict[str, Tensor]]
 
 
 class WindowDataset(BatchDataset):
     """A scene's table whose items are whole batches: one vectorised gather per modality."""
 
-    def __init__(self, table: SceneTable, modalities: Sequence[str], *, complete: bool = False) -> None:
+    def __init__(
+        self, table: SceneTable, modalities: Sequence[str], *, complete: bool = False, dense: bool = False
+    ) -> None:
         """Serves batches.
 
         Args:
             table: The split.
             modalities: Names in the table; their order is that of ``available``.
             complete: Whether absent windows are read, too, for methods that make a complete pass.
+            dense: Whether labels are those of all pixels of the windows, which are the table's samples.
         """
         self.table = table
         self.modalities = tuple(modalities)
         self.complete = complete
+        self.labels = DenseLabels(table) if dense else None
 
     def __len__(self) -> int:
         """How many samples the table has."""
@@ -49,33 +69,44 @@ class WindowDataset(BatchDataset):
         """A batch.
 
         Args:
-            drawn: Sample numbers (B,) and which modalities each has (B, M) bool.
+            drawn: Which samples, and what of them.
 
         Returns:
             Modality to (B, C, P, P) float32 windows, zero where absent unless ``complete``; ``available`` (B, M) bool;
-            ``label``, ``row``, ``col`` and ``index``, (B,) int64.
+            ``label``, ``row``, ``col`` and ``index``, (B,) int64; ``label`` (B, P, P) if dense, ``UNLABELLED`` where
+            no pixel trains, or no present modality saw it.
         """
-        index, available = drawn
-        batch = {
-            name: torch.from_numpy(self._windows(name, index, available[:, i]))
-            for i, name in enumerate(self.modalities)
-        }
+        index, available, shift = Draw(*drawn)
+        windows = {name: self._windows(name, index, available[:, i], shift) for i, name in enumerate(self.modalities)}
+        batch = {name: torch.from_numpy(values) for name, values in windows.items()}
         columns = {"label": self.table.label, "row": self.table.row, "col": self.table.col}
         batch |= {name: torch.from_numpy(column[index].astype(np.int64)) for name, column in columns.items()}
+        if self.labels is not None:
+            labels = self.labels.around(index, np.zeros((len(index), 2), np.int64) if shift is None else shift)
+            labels[~_seen(windows.values(), available)] = UNLABELLED
+            batch["label"] = torch.from_numpy(labels)
         return batch | {"available": torch.from_numpy(available), "index": torch.from_numpy(index)}
 
-    def _windows(self, name: str, index: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def _windows(
+        self, name: str, index: NDArray[np.int64], present: NDArray[np.bool_], shift: NDArray[np.int64] | None
+    ) -> NDArray[np.float32]:
         if self.complete or present.all():
-            return self.table.windows(name, index)
-        there = self.table.windows(name, index[present])
+            return self.table.windows(name, index, shift)
+        there = self.table.windows(name, index[present], None if shift is None else shift[present])
         windows = np.zeros((len(index), *there.shape[1:]), np.float32)
         windows[present] = there
         return windows
 
 
+def _seen(windows: Iterable[NDArray[np.float32]], available: missing.Mask) -> NDArray[np.bool_]:
+    """(B, P, P), which pixels a present modality saw."""
+    each = (~np.isnan(x[:, 0]) & present[:, None, None] for x, present in zip(windows, available.T, strict=True))
+    return np.logical_or.reduce(list(each))
+
+
 @singledispatch
 def dataset_of(
-    table: AnyTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False
+    table: AnyTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False, dense: bool = False
 ) -> BatchDataset:
     """The dataset that serves a table.
 
@@ -84,6 +115,7 @@ def dataset_of(
         modalities: Names in the order of the features.
         image_size: Side of images in pixels, where there are images.
         complete: Whether what is absent is read, too.
+        dense: Whether labels are those of all pixels of a window.
 
     Raises:
         TypeError: There is none for this kind of table.
@@ -93,14 +125,19 @@ def dataset_of(
 
 @dataset_of.register
 def _windows_of(
-    table: SceneTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False
+    table: SceneTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False, dense: bool = False
 ) -> BatchDataset:
-    return WindowDataset(table, modalities, complete=complete)
+    return WindowDataset(table, modalities, complete=complete, dense=dense)
 
 
 @dataset_of.register
 def _images_and_texts_of(
-    table: ImageTextTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False
+    table: ImageTextTable,
+    modalities: Sequence[str],
+    *,
+    image_size: int = 0,
+    complete: bool = False,
+    dense: bool = False,
 ) -> BatchDataset:
     return ImageTextDataset(table, modalities, image_size, complete=complete)
 
@@ -127,6 +164,7 @@ class Batches(Sampler[Draw]):
         rank: int = 0,
         ranks: int = 1,
         limit: int | None = None,
+        shifts: Shifts | None = None,
     ) -> None:
         """Plans the batches.
 
@@ -139,10 +177,11 @@ class Batches(Sampler[Draw]):
             rank: This process among ``ranks``.
             ranks: How many processes share the samples.
             limit: Batches of a rank at most; None: all.
+            shifts: How windows are shifted; None: they are not.
         """
         self.masks, self.samples, self.size, self.seed = masks, samples, size, seed
         self.shuffle, self.rank, self.ranks = shuffle, rank, ranks
-        self.limit = limit
+        self.limit, self.shifts = limit, shifts
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -158,12 +197,13 @@ class Batches(Sampler[Draw]):
         return -(-len(self._mine()) // self.size)
 
     def __iter__(self) -> Iterator[Draw]:
-        """Sample numbers and availability, batch by batch."""
+        """Batch by batch."""
         mask = self.masks.of_epoch(self.epoch)
+        shifts = None if self.shifts is None else self.shifts.draw(self.samples, self.seed, self.epoch)
         mine = self._mine()
         for start in range(0, len(mine), self.size):
             index = mine[start : start + self.size]
-            yield index, mask[index]
+            yield Draw(index, mask[index], None if shifts is None else shifts[index])
 
     def _mine(self) -> NDArray[np.int64]:
         order = np.arange(self.samples)
@@ -304,6 +344,21 @@ class MultimodalData(pl.LightningDataModule):
             )
         settings = MissingSettings() if missing is None else missing
         self.masks = {s: Masks(self.tables[s], self.modalities, s, settings, seed) for s in SPLITS}
+        self.shifts: Shifts | None = None
+
+    def serve_pixels(self, shift: int | None) -> None:
+        """Makes the training batches those of a dense head: shifted windows, and the labels of all their pixels.
+
+        Args:
+            shift: Pixels by which windows may be shifted; None: as far as the table allows.
+
+        Raises:
+            MamolError: The tables are not of scenes, or do not allow it.
+        """
+        table = self.tables["train"]
+        if not isinstance(table, SceneTable):
+            raise MamolError(f"{table.path.parent}: holds no windows of scenes, whose pixels a head could classify")
+        self.shifts = Shifts.wanted(table, shift)
 
     def realised_missing(self) -> dict[str, Any]:
         """Split to counts of its missing patterns as drawn; see ``mamol.data.missing.realised``."""
@@ -333,6 +388,7 @@ class MultimodalData(pl.LightningDataModule):
             rank=rank,
             ranks=ranks,
             limit=self.limit,
+            shifts=self.shifts if training else None,
         )
         return DataLoader(
             dataset_of(
@@ -340,6 +396,7 @@ class MultimodalData(pl.LightningDataModule):
                 self.modalities,
                 image_size=self.image_size,
                 complete=self.complete and training,
+                dense=self.shifts is not None and training,
             ),
             sampler=batches,
             batch_size=None,

@@ -110,7 +110,6 @@ class WindowCutter:
     def _set_up(self, pixels: ChunkedRows, height: int, width: int, size: int) -> None:
         self._pixels, self._height, self._width, self.size = pixels, height, width, size
         self.channels = pixels.item_shape[0]
-        self._offsets = np.arange(size) - size // 2
 
     def cut(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Windows of pixels.
@@ -122,8 +121,8 @@ class WindowCutter:
         Returns:
             A fresh (B, C, P, P) float32 array.
         """
-        window_rows = mirrored(np.asarray(rows, np.int64)[:, None] + self._offsets, self._height)
-        window_cols = mirrored(np.asarray(cols, np.int64)[:, None] + self._offsets, self._width)
+        window_rows = window_positions(rows, self.size, self._height)
+        window_cols = window_positions(cols, self.size, self._width)
         windows = self._pixels.take(window_rows[:, :, None] * self._width + window_cols[:, None, :])
         return np.ascontiguousarray(windows.transpose(0, 3, 1, 2), dtype=np.float32)
 
@@ -138,6 +137,17 @@ class WindowCutter:
             (B, C), in the raster's type.
         """
         return self._pixels.take(np.asarray(rows, np.int64) * self._width + np.asarray(cols, np.int64))
+
+
+def window_positions(centres: np.ndarray, size: int, length: int) -> np.ndarray:
+    """What windows hold along one axis, (B, P).
+
+    Args:
+        centres: (B,) integers, where the windows' middles are.
+        size: P.
+        length: Of the axis.
+    """
+    return mirrored(np.asarray(centres, np.int64)[:, None] + np.arange(size) - size // 2, length)
 
 
 def mirrored(positions: np.ndarray, length: int) -> np.ndarray:

@@ -45,6 +45,7 @@ class Options:
         val_per_class: Validation pixels per class.
         layout: ``patches`` or ``scene``.
         min_valid: Share of a sample's window that a sensor must have seen, above 0, for the sample to have it.
+        margin: Pixels by which windows can be shifted in training, for heads that classify all their pixels.
     """
 
     dataset: str
@@ -60,6 +61,7 @@ class Options:
     val_per_class: int | str | None = None
     layout: str = "patches"
     min_valid: float = MIN_VALID
+    margin: int = 0
 
     @property
     def per_class(self) -> dict[str, int | str | None]:
@@ -94,12 +96,12 @@ def prepare(options: Options, scene: Scene | None = None) -> str:
         maps,
         options.per_class,
         seed=options.seed,
-        patch_size=patch_size,
+        patch_size=patch_size + options.margin,
         classes=scene.classes,
     )
     samples = sum(len(pixels) for pixels in split.pixels.values())
     if options.layout == "patches":
-        check_size(scene.channels, patch_size, samples)
+        check_size(scene.channels, patch_size + 2 * options.margin, samples)
     positions_known = scene.window_size is None
     overlap = measure(split.pixels["train"], split.pixels["test"], patch_size, positions_known=positions_known)
     natural = {} if there is None else {s: _patterns(there, scene, p) for s, p in split.pixels.items()}
@@ -122,6 +124,8 @@ def _check(options: Options) -> None:
     if size is not None and not 1 <= size <= LARGEST_PATCH_SIZE:
         raise MamolError(f"patch-size {size}: expected 1 to {LARGEST_PATCH_SIZE}")
     holes.check_min_valid(options.min_valid)
+    if not 0 <= options.margin <= LARGEST_PATCH_SIZE:
+        raise MamolError(f"margin {options.margin}: expected 0 to {LARGEST_PATCH_SIZE} pixels")
     splits.check_request(options.protocol, options.per_class, options.seed)
     check_folder(options.out)
 
@@ -132,6 +136,8 @@ def _patch_size(options: Options, scene: Scene) -> int:
     where = f"{options.root} is a pre-cut release, whose samples have no place in a scene"
     if options.layout == "scene":
         raise MamolError(f"layout scene: {where}; use --layout patches")
+    if options.margin:
+        raise MamolError(f"margin {options.margin}: {where}; leave it out")
     if options.protocol == "blocks":
         raise MamolError(f"protocol blocks: {where}; use --protocol disjoint")
     if options.patch_size not in (None, scene.window_size):
@@ -170,6 +176,7 @@ def _info(options: Options, scene: Scene, split: Split, overlap: Overlap, patch_
         colours=tuple(scene.colours[name] for name in scene.classes)
         if set(scene.classes) <= set(scene.colours)
         else (),
+        margin=options.margin,
     )
 
 

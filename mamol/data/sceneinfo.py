@@ -23,8 +23,10 @@ AVAILABLE = "available"
 """The column that says which modalities a sample has by nature."""
 NATURE = ("min_valid", "natural", "left_out")
 """The fields that version 1 does not have: every sample had every modality."""
-RESERVED = ("content", "scenes", "dense")
-"""Keys that version 2 may have: hashes of contents, the scenes of several, dense labels."""
+DENSE = "dense"
+"""The key of what only dense heads need: the windows' margin."""
+RESERVED = ("content", "scenes")
+"""Keys that version 2 may have: hashes of contents, the scenes of several."""
 OPTIONAL_COLUMNS = {"polygon": pa.uint32(), "scene": pa.int32()}
 """Columns that version 2 may have: the number of each sample's polygon, and of its scene."""
 TAKEN = ("scene", "polygon", "index", "label", "row", "col", "available", "dense")
@@ -59,6 +61,7 @@ class SceneInfo(TableInfo):
         natural: Split -> pattern -> samples that have it by nature; empty where every sample has every modality.
         left_out: Labelled pixels that no sensor saw.
         colours: ``#rrggbb`` of the classes on maps, in label order; empty where nobody chose any.
+        margin: Pixels that stored windows have on each side beyond P, so that they can be shifted.
     """
 
     format_version: int
@@ -84,6 +87,27 @@ class SceneInfo(TableInfo):
     natural: dict[str, dict[str, int]] = field(default_factory=dict)
     left_out: int = 0
     colours: tuple[str, ...] = ()
+    margin: int = 0
+
+    @property
+    def placed(self) -> bool:
+        """Whether row and col are places in a scene; samples of a pre-cut release have none."""
+        return self.overlap.get("shared_window_percent", 0.0) is not None
+
+    @property
+    def stored_size(self) -> int:
+        """Side of the windows in layout ``patches``, in pixels."""
+        return self.patch_size + 2 * self.margin
+
+    @property
+    def reach(self) -> int:
+        """Pixels by which windows can be shifted.
+
+        Rasters are stored whole in layout ``scene``, but protocol ``blocks`` promises that no pixel is seen from two
+        splits, for which the blocks have to know of the margin.
+        """
+        free = self.layout == "scene" and self.protocol != "blocks"
+        return self.patch_size // 2 if free else self.margin
 
     @property
     def task(self) -> str:  # type: ignore[override]  # the same for all, so not in the file
@@ -123,7 +147,8 @@ class SceneInfo(TableInfo):
     def plain(self) -> dict[str, Any]:
         """Its fields by name, but for the colours, which change no result, and for what version 1 does not have."""
         hidden = (COLOURS,) if self.format_version == SCENE_VERSION else (COLOURS, *NATURE)
-        return {name: value for name, value in asdict(self).items() if name not in hidden}
+        plain = {name: value for name, value in asdict(self).items() if name not in (*hidden, "margin")}
+        return {**plain, DENSE: {"margin": self.margin}} if self.margin else plain
 
     def to_json(self) -> str:
         """The JSON text; modalities are in a list, because their order counts."""
@@ -141,11 +166,12 @@ class SceneInfo(TableInfo):
         Raises:
             MamolError: If it is of another version of the format or not complete.
         """
-        needed = [each.name for each in fields(cls) if each.name not in (COLOURS, *NATURE)]
-        content = parsed(text, path, needed, (COLOURS, *NATURE, *RESERVED), (FORMAT_VERSION, SCENE_VERSION))
+        needed = [each.name for each in fields(cls) if each.name not in (COLOURS, "margin", *NATURE)]
+        content = parsed(text, path, needed, (COLOURS, DENSE, *NATURE, *RESERVED), (FORMAT_VERSION, SCENE_VERSION))
         if content["format_version"] == SCENE_VERSION and (lacking := set(NATURE) - set(content)):
             raise MamolError(f"{path}: its metadata lacks or adds {', '.join(sorted(lacking))}; {REBUILD}")
         content = {key: value for key, value in content.items() if key not in RESERVED}
+        margin = content.pop(DENSE, {}).get("margin", 0)
         height, width = content["scene_shape"]
         return cls(
             **content
@@ -154,6 +180,7 @@ class SceneInfo(TableInfo):
                 "classes": tuple(content["classes"]),
                 COLOURS: tuple(content.get(COLOURS, ())),
                 "scene_shape": (height, width),
+                "margin": margin,
             }
         )
 
@@ -178,7 +205,7 @@ def schema_of(info: SceneInfo, optional: Collection[str] = ()) -> pa.Schema:
     if info.split == SCENE:
         shapes = {name: (info.scene_shape[1], bands) for name, bands in info.modalities.items()}
     elif info.layout == "patches":
-        shapes = {name: (bands, info.patch_size, info.patch_size) for name, bands in info.modalities.items()}
+        shapes = {name: (bands, info.stored_size, info.stored_size) for name, bands in info.modalities.items()}
     columns = [(name, tensor_type(shape)) for name, shape in shapes.items()]
     if info.split != SCENE:
         columns += [("label", pa.int64()), ("row", pa.int32()), ("col", pa.int32())]

@@ -19,6 +19,9 @@ from mamol.data.patches import ChunkedRows, WindowCutter
 from mamol.data.sceneinfo import AVAILABLE, OPTIONAL_COLUMNS, SCENE, SceneInfo, schema_of
 from mamol.data.table import Table, mixed
 
+Reader = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From sample numbers (B,) and shifts (B, 2) to windows (B, C, P, P)."""
+
 
 class SceneTable(Table[SceneInfo]):
     """A split, memory-mapped. Opened by path; pickles as its path, so that workers map the same memory.
@@ -78,12 +81,14 @@ class SceneTable(Table[SceneInfo]):
         """Number of samples."""
         return len(self.label)
 
-    def windows(self, modality: str, indices: np.ndarray) -> np.ndarray:
+    def windows(self, modality: str, indices: np.ndarray, shift: np.ndarray | None = None) -> np.ndarray:
         """Windows of some samples.
 
         Args:
             modality: A name in ``info.modalities``.
             indices: (B,) sample indices.
+            shift: (B, 2) pixels, at most ``info.reach``, by which each window lies lower and further right; None: the
+                samples stand in the middle.
 
         Returns:
             A fresh (B, C, P, P) float32 array, NaN where the sensor saw nothing.
@@ -93,7 +98,8 @@ class SceneTable(Table[SceneInfo]):
         """
         if modality not in self._readers:
             raise MamolError(f"{self.path}: no modality {modality!r}; it has {', '.join(self._readers)}")
-        windows = self._readers[modality](np.asarray(indices, np.int64))
+        indices = np.asarray(indices, np.int64)
+        windows = self._readers[modality](indices, np.zeros((len(indices), 2), np.int64) if shift is None else shift)
         # The sum is finite only if every value is, and costs a tenth of the test of every value.
         with np.errstate(over="ignore", invalid="ignore"):
             suspicious = not np.isfinite(windows.sum())
@@ -102,12 +108,12 @@ class SceneTable(Table[SceneInfo]):
             raise MamolError(f"{self.path}: {modality} has NaN or infinite values; build it again with make_arrow.py")
         return windows
 
-    def _window_readers(self, table: pa.Table) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    def _window_readers(self, table: pa.Table) -> dict[str, Reader]:
         info = self.info
         if not len(self):
             return {name: _nothing(bands, info.patch_size) for name, bands in info.modalities.items()}
         if info.layout == "patches":
-            return {name: ChunkedRows(_tensors(table, name)).take for name in info.modalities}
+            return {name: self._crop_from(ChunkedRows(_tensors(table, name))) for name in info.modalities}
         rasters_info, rasters = _map(self.path.with_name(f"{SCENE}.arrow"))
         if rasters_info.output != info.output:
             raise MamolError(mixed(self.path.parent))
@@ -118,8 +124,22 @@ class SceneTable(Table[SceneInfo]):
             readers[name] = self._cut_with(WindowCutter.of_pixels(pixels, height, width, info.patch_size))
         return readers
 
-    def _cut_with(self, cutter: WindowCutter) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda indices: cutter.cut(self.row[indices], self.col[indices])
+    def _cut_with(self, cutter: WindowCutter) -> Reader:
+        return lambda indices, shift: cutter.cut(self.row[indices] + shift[:, 0], self.col[indices] + shift[:, 1])
+
+    def _crop_from(self, stored: ChunkedRows) -> Reader:
+        size, margin = self.info.patch_size, self.info.margin
+        if not margin:
+            return lambda indices, shift: stored.take(indices)
+        offsets = np.arange(size) + margin
+
+        def crop(indices: np.ndarray, shift: np.ndarray) -> np.ndarray:
+            rows, cols = shift[:, :1] + offsets, shift[:, 1:] + offsets
+            samples = np.arange(len(indices))[:, None, None]
+            windows = stored.take(indices).transpose(0, 2, 3, 1)[samples, rows[:, :, None], cols[:, None]]
+            return np.ascontiguousarray(windows.transpose(0, 3, 1, 2))
+
+        return crop
 
     def _fingerprint(self) -> str:
         info = self.info
@@ -153,7 +173,7 @@ def _tensors(table: pa.Table, name: str) -> list[np.ndarray]:
     return [chunk.to_numpy_ndarray() for chunk in table[name].chunks]
 
 
-def _nothing(bands: int, size: int) -> Callable[[np.ndarray], np.ndarray]:
+def _nothing(bands: int, size: int) -> Reader:
     """Reads the windows of an empty table."""
     empty = np.empty((0, bands, size, size), np.float32)
-    return lambda indices: empty.take(indices, axis=0)
+    return lambda indices, shift: empty.take(indices, axis=0)

@@ -119,7 +119,7 @@ def write_tables(
         The files.
     """
     info = dataclasses.replace(info, output=output_identity(info, pixels))
-    cutters = {name: scene.cutter(name, info.patch_size) for name in info.modalities}
+    cutters = {name: scene.cutter(name, info.stored_size) for name in info.modalities}
     jobs = {
         split: _split_batches(dataclasses.replace(info, split=split), cutters, pixels[split], there) for split in SPLITS
     }
@@ -156,7 +156,7 @@ def _split_batches(
 ) -> Iterator[pa.RecordBatch]:
     schema = schema_of(info, () if pixels.polygons is None else ("polygon",))
     stored = cutters if info.layout == "patches" else {}
-    per_sample = bytes_as_patches(info.modalities, info.patch_size, 1) if stored else 16
+    per_sample = bytes_as_patches(info.modalities, info.stored_size, 1) if stored else 16
     for part in _slices(len(pixels), per_sample):
         rows, cols = pixels.rows[part], pixels.cols[part]
         columns = [_tensor_column(cutter.cut(rows, cols)) for cutter in stored.values()]

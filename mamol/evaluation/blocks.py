@@ -4,6 +4,7 @@ The pixels go through the network in batches, counted row by row from the first 
 batch does, so a map has the same bits whatever its blocks are, and whoever computes them.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import gcd
@@ -18,7 +19,10 @@ from mamol.evaluation.area import Area
 
 Windows = dict[str, NDArray[np.float32]]
 Predict = Callable[[Windows, NDArray[np.bool_]], NDArray[np.float32]]
-"""From the windows (B, C, P, P) of each modality, and whether it is present (B, M), to probabilities (B, K)."""
+"""From the windows (B, C, P, P) of each modality, and whether it is present (B, M), to probabilities (B, K); of a
+dense head, (B, P, P, K)."""
+Found = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float32]]
+"""Of pixels that a sensor saw: numbers in the map (n,), presence (n, M), probabilities (n, K)."""
 
 MIN_VALID = 0.5
 READ_BYTES = 64 << 20  # of rasters at once, about; a block is read in parts where its bands are many
@@ -75,7 +79,7 @@ def block_rows(wanted: int, width: int, batch: int) -> int:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(ABC):
     """What a map is computed with.
 
     Attributes:
@@ -84,8 +88,7 @@ class Classifier:
         bits: Modality to its bit in ``Block.sensors``.
         size: Side P of the windows.
         classes: Number of classes.
-        batch: Pixels per call of ``predict``.
-        min_valid: Share of a window that has to be valid for the modality to be present.
+        batch: Windows per call of ``predict``.
         probabilities: Whether all probabilities are kept.
     """
 
@@ -95,8 +98,31 @@ class Classifier:
     size: int
     classes: int
     batch: int
-    min_valid: float = MIN_VALID
     probabilities: bool = False
+
+    @abstractmethod
+    def windows(self, area: Area) -> int:
+        """Windows of a map, at most.
+
+        Args:
+            area: The part of the scene that it shows.
+        """
+
+    @abstractmethod
+    def batches(
+        self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
+    ) -> Iterator[Found]:
+        """Classifies some rows, part by part.
+
+        Args:
+            area: The part of the scene that the map shows.
+            first: Row of the map, where a block begins.
+            last: The row behind the last one.
+            advance: Is told how many pixels are done.
+
+        Raises:
+            MamolError: If a probability is NaN or infinite.
+        """
 
     def block(self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None) -> Block:
         """Classifies some rows.
@@ -127,39 +153,23 @@ class Classifier:
         whole = None if every is None else every.reshape(-1, *shape)
         return Block(classes.reshape(shape), confidence.reshape(shape), sensors.reshape(shape), whole)
 
-    def batches(
-        self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Classifies some rows, batch by batch.
+    @staticmethod
+    def check(found: NDArray[np.float32], pixels: NDArray[np.int64], area: Area) -> None:
+        """Refuses probabilities that are no numbers.
 
         Args:
+            found: (n, K).
+            pixels: (n,) numbers in the map.
             area: The part of the scene that the map shows.
-            first: Row of the map, where a batch begins.
-            last: The row behind the last one.
-            advance: Is told how many pixels are done.
 
-        Yields:
-            Of the pixels of a batch that a sensor saw: numbers in the map (n,), presence (n, M), probabilities (n, K).
+        Raises:
+            MamolError: If a probability is NaN or infinite.
         """
-        rows = _Rows(self, area, last)
-        for start in range(first * area.width, last * area.width, self.batch):
-            pixels = np.arange(start, min(start + self.batch, last * area.width))
-            down, across = np.divmod(pixels, area.width)
-            rows.need(int(down[0]), int(down[-1]))
-            present = rows.presence(down, across)
-            seen = present.any(axis=1)
-            if seen.any():
-                down, across, present = down[seen], across[seen], present[seen]
-                found = self.predict(rows.windows(down, across), present)
-                self._check(found, down + area.top, across + area.left)
-                yield pixels[seen], present, found
-            advance(len(pixels))
-
-    def _check(self, found: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> None:
         broken = ~np.isfinite(found).all(axis=1)
         if broken.any():
+            row, col = divmod(int(pixels[broken][0]), area.width)
             raise MamolError(
-                f"map: found a probability that is NaN or infinite at row {rows[broken][0]}, column {cols[broken][0]}, "
+                f"map: found a probability that is NaN or infinite at row {row + area.top}, column {col + area.left}, "
                 "expected finite ones; look for invalid values in the scene there, or use precision=32"
             )
 
@@ -169,10 +179,50 @@ class Classifier:
         return 4 * sum(source.bands for source in self.sources.values())
 
 
-class _Rows:
+@dataclass(frozen=True)
+class WindowClassifier(Classifier):
+    """``predict`` gives the probabilities of the pixel in the middle of each window, (B, K).
+
+    Attributes:
+        min_valid: Share of a window that has to be valid for the modality to be present.
+    """
+
+    min_valid: float = MIN_VALID
+
+    def windows(self, area: Area) -> int:
+        """One for each pixel."""
+        return area.height * area.width
+
+    def batches(
+        self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
+    ) -> Iterator[Found]:
+        """Classifies some rows, batch by batch; a batch begins at ``first``."""
+        rows = Rows(self, area, last)
+        for start in range(first * area.width, last * area.width, self.batch):
+            pixels = np.arange(start, min(start + self.batch, last * area.width))
+            down, across = np.divmod(pixels, area.width)
+            rows.need(int(down[0]), int(down[-1]))
+            present = rows.presence(down, across, self.min_valid)
+            seen = present.any(axis=1)
+            if seen.any():
+                down, across, present = down[seen], across[seen], present[seen]
+                found = self.predict(rows.windows(down, across), present)
+                self.check(found, pixels[seen], area)
+                yield pixels[seen], present, found
+            advance(len(pixels))
+
+
+class Rows:
     """The rasters of some rows, with half a window around them, so that windows are those of the whole scene."""
 
     def __init__(self, classifier: Classifier, area: Area, last: int) -> None:
+        """Nothing is read yet.
+
+        Args:
+            classifier: It has the rasters.
+            area: The part of the scene that the map shows.
+            last: Row of the map behind the last one that will be needed.
+        """
         self._of, self._area, self._last = classifier, area, last
         self._first = self._end = 0  # rows of the map that are here
         self._cutters: dict[str, WindowCutter] = {}
@@ -181,7 +231,12 @@ class _Rows:
         self._top = self._left = 0  # of what is here, in the scene
 
     def need(self, first: int, last: int) -> None:
-        """Reads rows of the map, and some behind them, unless they are here."""
+        """Reads rows of the map, and some behind them, unless they are here.
+
+        Args:
+            first: The first one.
+            last: The last one.
+        """
         if self._first <= first and last < self._end:
             return
         area, half = self._area, self._of.size // 2
@@ -198,19 +253,30 @@ class _Rows:
             self._cutters[name] = WindowCutter(raster, self._of.size)
             self._valid[name] = None if valid.all() else WindowCutter(valid, self._of.size)
 
-    def presence(self, rows: np.ndarray, cols: np.ndarray) -> NDArray[np.bool_]:
-        """Whether each modality is present: the pixel is valid and enough of its window is, (n, M)."""
+    def presence(self, rows: np.ndarray, cols: np.ndarray, min_valid: float) -> NDArray[np.bool_]:
+        """Whether each modality is present: the pixel is valid and enough of its window is, (n, M).
+
+        Args:
+            rows: (n,) rows of the map.
+            cols: (n,) columns of the map.
+            min_valid: Share of a window that is enough.
+        """
         shown = np.ones(len(rows), bool) if self._shown is None else self._shown[rows - self._first, cols]
         present = np.repeat(shown[:, None], len(self._cutters), axis=1)
         for column, valid in enumerate(self._valid.values()):
             if valid is not None:
                 shares = valid.cut(*self._here(rows, cols)).mean(axis=(1, 2, 3))
                 centres = valid.centres(*self._here(rows, cols))[:, 0]
-                present[:, column] &= centres & (shares >= self._of.min_valid)
+                present[:, column] &= centres & (shares >= min_valid)
         return present
 
     def windows(self, rows: np.ndarray, cols: np.ndarray) -> Windows:
-        """The windows of pixels of the map."""
+        """The windows of pixels of the map.
+
+        Args:
+            rows: (n,) rows of the map.
+            cols: (n,) columns of the map.
+        """
         return {name: cutter.cut(*self._here(rows, cols)) for name, cutter in self._cutters.items()}
 
     def _here(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -128,7 +128,7 @@ def evaluate_patterns(
         for p, pattern in enumerate(patterns):
             left = natural[content["index"]] & pattern
             there = left.where(left.any(1, keepdim=True), natural[content["index"]])
-            logits, _ = network({**content, "available": there})
+            logits = network.classify({**content, "available": there})
             result[p, index] = task.probabilities(logits).cpu().numpy()
     check_finite(result.swapaxes(0, 1), np.arange(len(table)), str(table.path))
     return result

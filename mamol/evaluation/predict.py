@@ -22,7 +22,7 @@ from mamol.data.facts import shown_name
 from mamol.data.scenes import Scene, load_scene
 from mamol.data.sources import Source
 from mamol.evaluation.area import Area, area_of
-from mamol.evaluation.blocks import MIN_VALID, READ_BYTES, Classifier, Predict, Windows, block_rows
+from mamol.evaluation.blocks import MIN_VALID, READ_BYTES, Classifier, Predict, WindowClassifier, Windows, block_rows
 from mamol.evaluation.mapfiles import MOST_IN_MEMORY, MapFiles
 from mamol.evaluation.mapinfo import MapInfo, chosen_colours
 from mamol.evaluation.maps import Map
@@ -294,15 +294,15 @@ def classifier_of(
         min_valid: Share of a window that has to be valid.
         probabilities: Whether all probabilities are kept.
     """
-    return Classifier(
+    return WindowClassifier(
         predictor(network, pattern, device),
         sources_of(scene, pattern),
         {name: bit for bit, name in enumerate(network.spec.names)},
         network.spec.grid,
         len(network.spec.classes),
         batch,
-        min_valid,
         probabilities,
+        min_valid,
     )
 
 
@@ -432,7 +432,7 @@ def predictor(network: Network, modalities: Sequence[str], device: torch.device)
             else torch.zeros(1, device=device).expand(len(present), bands, side, side)
             for name, bands in sizes.items()
         }
-        logits, _ = network({**batch, "available": torch.from_numpy(available).to(device)})
+        logits = network.classify({**batch, "available": torch.from_numpy(available).to(device)})
         return logits.float().softmax(1).cpu().numpy()
 
     return probabilities

@@ -1,5 +1,5 @@
 """What makes logits of features."""
 
-from mamol.heads import class_token
+from mamol.heads import class_token, pixels
 
-__all__ = ["class_token"]
+__all__ = ["class_token", "pixels"]

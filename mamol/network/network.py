@@ -205,6 +205,18 @@ class Network(nn.Module):
         by_modality = self.fusion.features(counts[..., None], available, ALL)[..., 0]
         return dict(zip(self.spec.names, by_modality.unbind(1), strict=True))
 
+    def classify(self, batch: Batch) -> Tensor:
+        """The logits of the samples, whatever the head.
+
+        Args:
+            batch: As of ``features``.
+
+        Returns:
+            (B, K).
+        """
+        logits, _ = self(batch)
+        return self.head.of_sample(logits)
+
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """From inputs to logits.
 
@@ -212,7 +224,7 @@ class Network(nn.Module):
             batch: As of ``features``.
 
         Returns:
-            (B, K), and the sum of the method's auxiliary losses, if it has any.
+            (B, K), or (B, P, P, K) of a dense head, and the sum of the method's auxiliary losses, if it has any.
         """
         streams = self.streams(batch)
         features, loss = self.features(batch, streams=streams)

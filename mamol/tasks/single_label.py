@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mamol.core.task import TASKS, Labels, Probabilities, Scores, Task
+from mamol.core.task import TASKS, UNLABELLED, Labels, Probabilities, Scores, Task
 from mamol.tasks.metrics import confusion, recall
 from mamol.tasks.metrics import scores as scores_of
 
@@ -17,8 +17,8 @@ class SingleLabel(Task):
     scores: tuple[str, ...] = ("OA", "AA", "kappa")
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Cross-entropy."""
-        return functional.cross_entropy(logits, label)
+        """Cross-entropy; of the pixels of windows, the mean over all that are labelled."""
+        return functional.cross_entropy(logits.flatten(0, -2), label.flatten(), ignore_index=UNLABELLED)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """They sum to one."""

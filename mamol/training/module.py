@@ -140,9 +140,9 @@ class Classifier(pl.LightningModule):
         return cast(KeptPredictions, self.kept[split])
 
     def _predict(self, split: str, batch: Batch) -> Tensor:
-        logits, _ = self.network(batch)
+        logits = self.network.classify(batch)
         self._kept(split).update(batch["index"], self.task.probabilities(logits))
-        return cast(Tensor, logits)
+        return logits
 
     def _of_all_ranks(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         index, probabilities = (values.cpu().numpy() for values in self._kept(split).compute())

@@ -17,7 +17,7 @@ from mamol.data.scenes import GeoReference
 from mamol.data.sources import ArraySource, Source
 from mamol.evaluation import blocks
 from mamol.evaluation.area import Area, area_of
-from mamol.evaluation.blocks import Block, Classifier, block_rows
+from mamol.evaluation.blocks import Block, WindowClassifier, block_rows
 
 BITS = {"hsi": 0, "lidar": 1, "sar": 2}
 BANDS = {"hsi": 3, "sar": 2}
@@ -43,12 +43,12 @@ def sums(windows: dict[str, np.ndarray], present: np.ndarray) -> np.ndarray:
     return np.stack([share, 1 - share], axis=1).astype(np.float32)
 
 
-def classifier(given: dict[str, np.ndarray], size: int, batch: int, **options: object) -> Classifier:
+def classifier(given: dict[str, np.ndarray], size: int, batch: int, **options: object) -> WindowClassifier:
     sources: dict[str, Source] = {name: ArraySource(raster) for name, raster in given.items()}
-    return Classifier(sums, sources, BITS, size, 2, batch, **options)  # type: ignore[arg-type]
+    return WindowClassifier(sums, sources, BITS, size, 2, batch, **options)  # type: ignore[arg-type]
 
 
-def joined(made: Classifier, area: Area, rows: int) -> Block:
+def joined(made: WindowClassifier, area: Area, rows: int) -> Block:
     parts = [made.block(area, first, min(first + rows, area.height)) for first in range(0, area.height, rows)]
     return Block(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in ("classes", "confidence", "sensors"))
@@ -127,7 +127,9 @@ def test_blocks_end_where_batches_do_and_stay_small_in_wide_scenes(
 
 def test_where_no_sensor_saw_the_network_is_not_asked() -> None:
     given = {name: np.full_like(raster, np.nan) for name, raster in rasters(6, 5).items()}
-    made = Classifier(lambda *_: pytest.fail("asked"), {n: ArraySource(r) for n, r in given.items()}, BITS, 3, 2, 4)
+    made = WindowClassifier(
+        lambda *_: pytest.fail("asked"), {n: ArraySource(r) for n, r in given.items()}, BITS, 3, 2, 4
+    )
     block = made.block(Area(0, 0, 6, 5), 0, 6)
     assert not block.classes.any()
     assert not block.sensors.any()
@@ -143,7 +145,7 @@ def test_no_more_rows_are_read_than_fit(monkeypatch: pytest.MonkeyPatch) -> None
             return super().read(rows, cols)
 
     source = Watched(rasters(300, 50)["sar"])
-    Classifier(sums, {"sar": source}, BITS, 14, 2, 32).block(Area(0, 0, 300, 50), 0, 300)
+    WindowClassifier(sums, {"sar": source}, BITS, 14, 2, 32).block(Area(0, 0, 300, 50), 0, 300)
     assert max(rows for rows, _ in sizes) <= 41
     assert len(sizes) > 10
 

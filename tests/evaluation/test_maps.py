@@ -16,7 +16,7 @@ from mamol.core.errors import MamolError
 from mamol.data.scenes import GeoReference
 from mamol.data.sources import ArraySource, Source
 from mamol.evaluation.area import Area
-from mamol.evaluation.blocks import Block, Classifier, Predict
+from mamol.evaluation.blocks import Block, Predict, WindowClassifier
 from mamol.evaluation.maps import Map
 from mamol.evaluation.plots import class_colours
 
@@ -43,7 +43,7 @@ def centre_pixel(windows: dict[str, np.ndarray], present: np.ndarray) -> np.ndar
 
 
 def classify(predict: Predict, sources: dict[str, Source], height: int, width: int, *, batch: int) -> Block:
-    classifier = Classifier(predict, sources, {"hsi": 0, "lidar": 1}, SIZE, len(CLASSES), batch)
+    classifier = WindowClassifier(predict, sources, {"hsi": 0, "lidar": 1}, SIZE, len(CLASSES), batch)
     return classifier.block(Area(0, 0, height, width), 0, height)
 
 

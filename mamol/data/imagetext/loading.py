@@ -54,7 +54,7 @@ class ImageTextDataset(Dataset[dict[str, Tensor]]):
         Raises:
             MamolError: If an image cannot be decoded.
         """
-        index, available = drawn
+        index, available, *_ = drawn
         read = {"image": self._images, "text": self._texts}
         wanted = available | self.complete
         batch = {name: read[name](index, wanted[:, i]) for i, name in enumerate(self.modalities)}
