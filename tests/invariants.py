@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from mamol.core.task import TASKS
 from mamol.methods.patterns import pattern_index, pattern_table
 from mamol.network.network import Network
 from tests.toys import BANDS
@@ -17,7 +17,7 @@ def gradients(network: Network, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """The gradient of every parameter that gets one from a training step's loss."""
     network.zero_grad()
     logits, auxiliary = network(batch)
-    loss = functional.cross_entropy(logits, batch["label"])
+    loss = TASKS.find("classes").loss(logits, batch["label"])
     (loss if auxiliary is None else loss + auxiliary).backward()
     return {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
 

@@ -209,6 +209,11 @@ class TrainingSettings:
     max_steps: int | None = option(None, o.optional(o.integer(1)), "stops earlier, after this many optimiser steps")
     batch_size: int = option(128, o.integer(1), "samples per optimiser step, reached by accumulation")
     per_gpu_batchsize: int = option(128, o.integer(1), "samples per device at once")
+    class_weight: str = option(
+        "none",
+        o.choice("none", "balanced"),
+        "balanced: every class counts the same in the loss, however few its pixels",
+    )
     gradient_clip: float = option(1.0, o.NOT_NEGATIVE, "global norm; 0 is off")
     val_check_interval: float = option(
         1.0, o.INTERVAL, "validate after this share of an epoch (one step at least), or every so many epochs"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamol.core.errors import MamolError
 from mamol.core.names import pattern_name
 from mamol.core.predictions import KeptPredictions
 from mamol.core.registry import Instances
@@ -49,6 +50,19 @@ class Task(ABC):
             classes: K.
         """
         return KeptPredictions(samples, classes)
+
+    def balanced(self, counts: Sequence[int]) -> "Task":
+        """The same task with a loss in which every class counts as much as any other, whatever its samples.
+
+        Args:
+            counts: Training samples of each class, in label order.
+
+        Raises:
+            MamolError: The task has no such loss.
+        """
+        raise MamolError(
+            "class_weight=balanced: is for tables with one class per sample; use class_weight=none for this one"
+        )
 
     @abstractmethod
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """One class per sample: overall accuracy, mean recall, kappa."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,10 +17,19 @@ class SingleLabel(Task):
     """One class per sample: OA (share of correct samples, also called accuracy), AA (mean recall), kappa."""
 
     scores: tuple[str, ...] = ("OA", "AA", "kappa")
+    weight: tuple[float, ...] | None = None
+
+    def balanced(self, counts: Sequence[int]) -> Task:
+        """A sample weighs inversely to the number of its class; the loss is the mean by weight."""
+        task = type(self)()
+        most = max(counts, default=0)
+        task.weight = tuple(most / max(count, 1) for count in counts)
+        return task
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Cross-entropy; of the pixels of windows, the mean over all that are labelled."""
-        return functional.cross_entropy(logits.flatten(0, -2), label.flatten(), ignore_index=UNLABELLED)
+        weight = None if self.weight is None else logits.new_tensor(self.weight)
+        return functional.cross_entropy(logits.flatten(0, -2), label.flatten(), weight, ignore_index=UNLABELLED)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """They sum to one."""

@@ -46,6 +46,8 @@ class Classifier(pl.LightningModule):
         self.data = data
         self.seed = seed
         self.task = TASKS.find(data.info.task)
+        if settings.class_weight == "balanced":
+            self.task = self.task.balanced(list(data.info.counts["train"].values()))
         classes = len(data.info.classes)
         self.kept = nn.ModuleDict({s: self.task.metric(len(data.tables[s]), classes) for s in ("val", "test")})
         self.result: dict[str, Any] = {}

@@ -169,10 +169,10 @@ def test_ranks_share_the_samples(samples: int, size: int, ranks: int, seed: int,
             batches.set_epoch(epoch)
             mine = list(batches)
             assert len(mine) == len(batches)
-            assert all(len(index) <= size for index, _ in mine)
-            assert all((mask == drawn.of_epoch(epoch)[index]).all() for index, mask in mine)
+            assert all(len(index) <= size for index, *_ in mine)
+            assert all((mask == drawn.of_epoch(epoch)[index]).all() for index, mask, _ in mine)
             counts.append(len(mine))
-            seen += [int(number) for index, _ in mine for number in index]
+            seen += [int(number) for index, *_ in mine for number in index]
         if shuffle:
             assert len(set(counts)) == 1, "every rank does as many steps"
             assert set(seen) == set(range(samples))
@@ -187,7 +187,7 @@ def test_a_limit_draws_the_evaluated_samples_over_the_whole_table(
 ) -> None:
     def seen(shuffle: bool, limit: int | None) -> list[list[list[int]]]:
         return [
-            [index.tolist() for index, _ in Batches(masks(samples=samples), samples, size, seed=seed, shuffle=shuffle,
+            [index.tolist() for index, *_ in Batches(masks(samples=samples), samples, size, seed=seed, shuffle=shuffle,
              rank=rank, ranks=ranks, limit=limit)]
             for rank in range(ranks)
         ]  # fmt: skip
@@ -206,7 +206,7 @@ def test_a_limited_evaluation_is_not_the_beginning_of_the_table() -> None:
     """Tables are ordered by class and place: of 10 classes, 40 samples at the front of 200 have but 2."""
     label = np.repeat(np.arange(10), 20)
     for seed in range(5):
-        index = np.concatenate([i for i, _ in Batches(masks(), 200, 20, seed=seed, shuffle=False, limit=2)])
+        index = np.concatenate([i for i, *_ in Batches(masks(), 200, 20, seed=seed, shuffle=False, limit=2)])
         assert len(index) == 40
         assert len(set(label[index].tolist())) >= 8
         assert index.tolist() == sorted(index), "in the table's order, so that files are read forwards"
@@ -221,7 +221,7 @@ class Windows(Samples):
         self.row, self.col = np.arange(10, dtype=np.int32), np.arange(10, 20, dtype=np.int32)
         self.readable = readable
 
-    def windows(self, modality: str, indices: np.ndarray) -> np.ndarray:
+    def windows(self, modality: str, indices: np.ndarray, shift: np.ndarray | None = None) -> np.ndarray:
         if unexpected := set(indices.tolist()) - self.readable[modality]:
             raise AssertionError(f"{modality} of {unexpected} is absent and must not be read")
         shape = (len(indices), BANDS[modality], 2, 2)

@@ -40,13 +40,16 @@ def tables(options: Options) -> dict[str, SceneTable]:
     return open_tables(options.out)  # type: ignore[return-value]
 
 
-def rewrite(path: Path, *, info: dict[str, object] | None = None, label: int | None = None) -> None:
-    """Writes the table again with another information or another first label."""
+def rewrite(
+    path: Path, *, info: dict[str, object] | None = None, label: int | None = None, labels: np.ndarray | None = None
+) -> None:
+    """Writes the table again with another information, another first label or other labels."""
     table = pa.ipc.open_file(path.read_bytes()).read_all()
     metadata = json.loads(table.schema.metadata[b"mamol"]) | (info or {})
     if label is not None:
         labels = table["label"].to_numpy().copy()
         labels[0] = label
+    if labels is not None:
         table = table.set_column(table.column_names.index("label"), "label", pa.array(labels))
     table = table.replace_schema_metadata({b"mamol": json.dumps(metadata)})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:

@@ -188,7 +188,7 @@ def test_absent_windows_are_not_read_and_the_releases_fill_would_change_nothing(
     class Table:
         label = row = col = np.zeros(6, np.int32)
 
-        def windows(self, modality: str, index: np.ndarray) -> np.ndarray:
+        def windows(self, modality: str, index: np.ndarray, shift: np.ndarray | None = None) -> np.ndarray:
             read[modality] = index.tolist()
             return toy_batch()[modality].numpy()[index]
 

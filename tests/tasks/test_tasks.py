@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mamol.core.errors import MamolError
 from mamol.core.task import TASKS
 from mamol.evaluation.figures import figures_of
 
@@ -153,3 +154,14 @@ def test_what_picks_the_best_checkpoint() -> None:
 def test_with_class() -> None:
     assert TASKS["classes"].with_class(np.array([2, 0, 2]), 2).tolist() == [True, False, True]
     assert TASKS["genres"].with_class(np.array([[0, 1], [1, 1], [1, 0]]), 1).tolist() == [True, True, False]
+
+
+def test_a_balanced_loss_weighs_classes_alike() -> None:
+    """A class with a tenth of the samples weighs ten times as much; the shared task stays as it was."""
+    task, logits, label = TASKS.find("classes"), torch.randn(6, 2), torch.tensor([0, 0, 0, 0, 0, 1])
+    each = torch.nn.functional.cross_entropy(logits, label, reduction="none")
+    weights = torch.where(label == 1, 10.0, 1.0)
+    torch.testing.assert_close(task.balanced([1000, 100]).loss(logits, label), (each * weights).sum() / weights.sum())
+    torch.testing.assert_close(task.loss(logits, label), each.mean())
+    with pytest.raises(MamolError, match="class_weight=balanced: is for tables with one class per sample"):
+        TASKS.find("genres").balanced([3, 4])

@@ -1,0 +1,86 @@
+"""The head that classifies every pixel: with every method and fusion, what it sees and what it does not."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from mamol.core.head import HeadSizes
+from mamol.core.task import TASKS, UNLABELLED
+from mamol.heads.pixels import AROUND, PixelHead
+from tests.invariants import gradients
+from tests.network.test_holes import Rubbish, both_fusions, every_method, holes, made, with_holes
+from tests.toys import CLASSES, GRID, toy_batch
+
+
+def dense_labels(batch: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """Some pixels of every window are labelled."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(len(CLASSES), (len(batch["label"]), GRID, GRID), generator=generator)
+    hidden = torch.rand(labels.shape, generator=generator) < 0.7
+    hidden[:, GRID // 2, GRID // 2] = False
+    return {**batch, "label": labels.masked_fill(hidden, UNLABELLED)}
+
+
+@every_method
+@both_fusions
+def test_every_pixel_has_logits_and_everything_trains(method: str, fusion: str) -> None:
+    """(B, P, P, K), the sample's own in the middle; what the class token's head trains, this one trains."""
+    network, batch = made(method, fusion, "pixels"), dense_labels(toy_batch(m=3))
+    logits, _ = network(batch)
+    assert logits.shape == (6, GRID, GRID, len(CLASSES))
+    torch.testing.assert_close(network.classify(batch), logits[:, GRID // 2, GRID // 2])
+    trained, of_class = gradients(network, batch), gradients(made(method, fusion), toy_batch(m=3))
+    still = {name for name, gradient in trained.items() if not gradient.any() and not name.startswith("head.")}
+    assert still <= {name for name, gradient in of_class.items() if not gradient.any()}
+
+
+@every_method
+@both_fusions
+def test_what_was_not_seen_reaches_no_pixel(method: str, fusion: str) -> None:
+    """Whatever number stands where a sensor saw nothing."""
+    network, batch = made(method, fusion, "pixels"), dense_labels(toy_batch(m=3))
+    batch = with_holes(batch, holes(batch))
+    logits, grads = network(batch)[0], gradients(network, batch)
+    with Rubbish(network, 100.0) as rubbish:
+        spoilt, others = network(batch)[0], gradients(network, batch)
+    assert rubbish.spoilt
+    torch.testing.assert_close(spoilt, logits, rtol=0, atol=0)
+    for name, gradient in grads.items():
+        torch.testing.assert_close(others[name], gradient, rtol=1e-5, atol=1e-6)
+
+
+def head(**sizes: int) -> PixelHead:
+    """With random weights."""
+    torch.manual_seed(0)
+    made_head = PixelHead(HeadSizes(sizes, 3, 9))
+    torch.nn.init.normal_(made_head.linear.weight)
+    torch.nn.init.normal_(made_head.linear.bias)
+    return made_head
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_the_plain_form_of_the_head(share: float) -> None:
+    """One linear map of the token, the means of the seen tokens around it inside the window, and that of all."""
+    own, available = head(hsi=4, sar=2), torch.ones(2, 2, dtype=torch.bool)
+    seen = {name: torch.rand(2, 81) < share for name in ("hsi", "sar")}
+    features = {n: torch.randn(2, 81, width) * seen[n][..., None] for n, width in (("hsi", 4), ("sar", 2))}
+    logits = own(features, available, None if share == 1 else seen)
+    for b, i, j in [(0, 0, 0), (0, 4, 4), (1, 8, 3), (1, 2, 7)]:
+        parts = []
+        for name, tokens in features.items():
+            grid, there = tokens[b].reshape(9, 9, -1), seen[name][b].reshape(9, 9)
+            parts.append(grid[i, j])
+            for side in (*AROUND, 99):
+                here = slice(max(i - side // 2, 0), i + side // 2 + 1), slice(max(j - side // 2, 0), j + side // 2 + 1)
+                parts.append(grid[here].sum((0, 1)) / there[here].sum().clamp(min=1))
+        torch.testing.assert_close(logits[b, i, j], own.linear(torch.cat(parts)), rtol=1e-4, atol=1e-4)
+
+
+def test_the_loss_is_the_mean_over_labelled_pixels() -> None:
+    """Of all windows together; of class numbers it is what it was."""
+    task, logits = TASKS.find("classes"), torch.randn(2, 3, 3, 4)
+    labels = torch.full((2, 3, 3), UNLABELLED)
+    labels[0, 0, 0], labels[1, 1, 2], labels[1, 2, 2] = 1, 0, 3
+    chosen = labels != UNLABELLED
+    expected = torch.nn.functional.cross_entropy(logits[chosen], labels[chosen])
+    torch.testing.assert_close(task.loss(logits, labels), expected)
