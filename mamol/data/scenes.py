@@ -22,6 +22,7 @@ from mamol.data.sources import Source
 
 __all__ = ["GeoReference", "Scene", "load_scene", "tell_invalid"]
 LOGGER = logging.getLogger(__name__)
+SCENE_JSON = "scene.json"
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def load_scene(
         if not need_labels:
             raise MamolError(f"{folder.root}: a pre-cut release holds samples, not a scene; there is no map to draw")
         samples = read_precut(precut, folder, names, facts.name)
+        tell_invalid(facts.name, samples.windows)
         maps: LabelMaps | None = samples.maps
         scene = Scene(facts.name, samples.windows, (), maps, None, folder.sources, samples.window_size, facts)
     else:
@@ -186,21 +188,20 @@ def tell_invalid(scene: str, rasters: Mapping[str, np.ndarray]) -> None:
 
     Args:
         scene: Its name, for messages.
-        rasters: Modality -> (H, W, C), NaN at invalid pixels.
+        rasters: Modality -> (H, W, C), or (N, 1, C, P, P) of a pre-cut release, NaN at invalid pixels.
 
     Raises:
         MamolError: If no pixel of a modality is valid.
     """
     for name, raster in rasters.items():
-        if raster.dtype.kind != "f" or not (invalid := int(np.isnan(raster[:, :, 0]).sum())):
+        if raster.dtype.kind != "f" or not (invalid := np.isnan(raster[:, :, 0])).any():
             continue
-        height, width = raster.shape[:2]
-        if invalid == height * width:
+        if invalid.all():
             raise MamolError(
-                f"{scene}: {name}: none of its {height} x {width} pixels is valid; all are nodata, NaN, masked or "
-                "outside its files: check its nodata, mask and bands, or leave the modality out"
+                f"{scene}: {name}: none of its {' x '.join(map(str, invalid.shape))} pixels is valid; all are nodata, "
+                "NaN, masked or outside its files: check its nodata, mask and bands, or leave the modality out"
             )
-        LOGGER.warning("%s: %s: %.3g %% of the pixels are invalid", scene, name, 100 * invalid / (height * width))
+        LOGGER.warning("%s: %s: %.3g %% of the pixels are invalid", scene, name, 100 * invalid.mean())
 
 
 def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneFacts, RawFolder]:
@@ -213,9 +214,15 @@ def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneF
     if facts is not ANY_SCENE:
         if scene_file is not None:
             raise MamolError(f"scene {scene_file}: only --dataset scene takes a scene.json, not {facts.name}")
+        if (root / SCENE_JSON).is_file():
+            LOGGER.warning(
+                "%s: not read, as dataset %s is described in the program; --dataset scene builds tables by the file",
+                root / SCENE_JSON,
+                facts.name,
+            )
         return facts, folder
-    if scene_file is None and (root / "scene.json").is_file():
-        scene_file = root / "scene.json"
+    if scene_file is None and (root / SCENE_JSON).is_file():
+        scene_file = root / SCENE_JSON
     if scene_file is not None:
         return read_scene_json(Path(scene_file)), folder
     return replace(ANY_SCENE, name=root.resolve().name, classes=_classes_in_meta_json(root)), folder
