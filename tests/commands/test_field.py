@@ -1,6 +1,10 @@
 """From files as they come to a map, in three commands: a cloud, a swath edge, another grid, fields as polygons."""
 
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -15,7 +19,8 @@ from mamol.core.names import pattern_name
 from mamol.data.scenes import load_scene
 from mamol.data.scenetable import SceneTable
 from tests import field_scenes
-from tests.field import CLASSES, SIDE, write_field_scene
+from tests.field import CLASSES, FIELD, SIDE, write_field_scene
+from tests.geotiffs import place, write_raster
 from tests.lines import run, trained
 from tests.shared import data_folder
 
@@ -98,6 +103,101 @@ def test_a_map_says_what_the_test_says(tables: Path, folder: Path, drawn: dict[s
     assert in_part == [True, True]
     least = min(share[codes >> bit & 1 == 1].min() for bit, share in enumerate(shares))
     assert table.info.min_valid <= least < 0.75
+
+
+# --- bad input: one line each, and nothing written ---
+
+
+def elsewhere(raw: Path) -> None:
+    write_raster(raw / "sar.tif", np.ones((SIDE, SIDE)), place(west=90_000))
+
+
+def without_crs(raw: Path) -> None:
+    write_raster(raw / "sar.tif", np.ones((SIDE, SIDE)), place(), None)
+
+
+def contradicting(raw: Path) -> None:
+    for name, west in (("truth", 0), ("train", 10)):
+        write_raster(raw / f"{name}.tif", np.ones((SIDE, SIDE), np.uint8), place(west=west))
+    np.save(raw / "ms.npy", np.ones((SIDE, SIDE)))  # says nothing of its place, so the label maps have to
+    labels = {"labels": {"file": "truth.tif"}, "train_labels": {"file": "train.tif"}}
+    described(raw, modalities={"ms": {"file": "ms.npy"}}, **labels)
+
+
+def all_nodata(raw: Path) -> None:
+    write_raster(raw / "sar.tif", np.zeros((SIDE, SIDE), np.uint8), nodata=0)
+
+
+def mask_elsewhere(raw: Path) -> None:
+    write_raster(raw / "scl.tif", np.full((SIDE, SIDE), 9, np.uint8), place(west=90_000))
+    described(raw, modalities={"ms": {"file": "optical.tif", "mask": {"file": "scl.tif", "invalid": [9]}}})
+
+
+def another_column(raw: Path) -> None:
+    described(raw, labels={"file": "fields.gpkg", "column": "kind"})
+
+
+def polygons(raw: Path, **change: Any) -> None:
+    """Other fields in the same file."""
+    fields = gpd.read_file(raw / "fields.gpkg")
+    (raw / "fields.gpkg").unlink()
+    fields.assign(**change).to_file(raw / "fields.gpkg", layer="fields")
+
+
+def polygons_outside(raw: Path) -> None:
+    polygons(raw, geometry=lambda fields: fields.translate(5))
+
+
+def no_polygons(raw: Path) -> None:
+    fields = gpd.read_file(raw / "fields.gpkg")
+    (raw / "fields.gpkg").unlink()
+    fields.iloc[:0].to_file(raw / "fields.gpkg", layer="fields")
+
+
+def texts_and_numbers(raw: Path) -> None:
+    fields = json.loads(gpd.read_file(raw / "fields.gpkg").to_json())
+    fields["features"][0]["properties"]["crop"] = 7
+    (raw / "fields.geojson").write_text(json.dumps(fields))
+    described(raw, labels={"file": "fields.geojson", "column": "crop"})
+
+
+def one_polygon(raw: Path) -> None:
+    polygons(raw, crop=["rye"] + ["maize"] * ((SIDE // FIELD) ** 2 - 1))
+
+
+def described(raw: Path, **change: Any) -> None:
+    """Another scene.json."""
+    path = raw / "scene.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (contradicting, "train.tif: it covers x 500010 .* but truth.tif x 500000 .* must lie on one grid"),
+        (elsewhere, "sar.tif: it covers x 590000 to 590480.* does not touch the grid.* x 500000 to 500480"),
+        (without_crs, "sar.tif: it has coordinates without a CRS"),
+        (all_nodata, "sar: none of its 48 x 48 pixels is valid"),
+        (mask_elsewhere, "ms: mask .*scl.tif: it covers x 590000 .* does not touch the grid"),
+        (another_column, "no column 'kind'; its columns are crop"),
+        (polygons_outside, "no polygon with a class lies on the scene; the polygons span .*, the scene"),
+        (no_polygons, "the layer fields is empty"),
+        (texts_and_numbers, "column crop: mixes texts and numbers"),
+        (one_polygon, "class rye has 1 polygon with pixels, and one to train and one to test are needed"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_bad_input_is_told_in_one_line(
+    damage: Callable[[Path], None], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, out = write_field_scene(tmp_path / "raw"), tmp_path / "tables"
+    damage(raw)
+    before = sorted(tmp_path.rglob("*"))
+    assert make_arrow.main(["--dataset", "scene", "--root", str(raw), "--out", str(out), "--protocol", "polygons"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    (error,) = [line for line in told if not line.startswith("WARNING")]
+    assert re.search(message, error), error
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 # --- real scenes, as tests/field_scenes.py writes them ---
