@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from PIL import Image
 from scipy.io import loadmat, savemat
 from scipy.ndimage import uniform_filter
 
@@ -20,6 +21,7 @@ from mamol.data.scenes import load_scene
 from mamol.data.scenetable import SceneTable
 from tests import field_scenes
 from tests.field import CLASSES, FIELD, SIDE, write_field_scene
+from tests.field_figure import stack
 from tests.geotiffs import place, write_raster
 from tests.lines import run, trained
 from tests.shared import data_folder
@@ -250,3 +252,11 @@ def test_real_scenes_come_to_tables(
     assert "0 polygons have training and test pixels" in capsys.readouterr().out
     info = SceneTable.open(tmp_path / "tables" / "test.arrow").info
     assert set(info.natural["test"]) == {f"{kind.first}+{kind.second}", kind.first, kind.second}
+
+
+def test_pictures_stand_below_each_other(tmp_path: Path) -> None:
+    for name, size in (("a", (30, 10)), ("b", (20, 40))):
+        Image.new("RGB", size, "navy").save(tmp_path / f"{name}.png")
+    page = Image.open(stack([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "page.png")).convert("RGB")
+    assert page.size == (30, 50)
+    assert [page.getpixel(at) for at in ((0, 0), (4, 11), (5, 11))] == [(0, 0, 128), (255,) * 3, (0, 0, 128)]
