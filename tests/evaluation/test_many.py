@@ -219,3 +219,15 @@ def test_a_vrt_that_cannot_be_written_is_told_and_the_maps_stay(
     assert not list((own_run / "maps").glob(".*"))
     assert drawn(monkeypatch, own_run, area) == []
     assert (own_run / "maps" / "valley_sar.qml").is_file()
+
+
+def test_an_estimate_of_an_area_has_a_line_for_each_map(
+    own_run: Path, area: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    monkeypatch.setattr(predict, "_seconds_per_window", lambda one: tried.append(one.name) or 3600.0)
+    told = predict.estimate(settings_of(own_run, area, present="sar", jobs=4)).splitlines()
+    assert tried == ["south"], "the speed is that of the network"
+    assert told[0].startswith("south_sar: 120 windows at most in 1 blocks of 10 rows, batches of 32; time 5 d 0 h, ")
+    assert "time 4 d 0 h, 1 d 0 h at best with 4 jobs; memory " in told[1]
+    assert told[1].endswith(" GB each")
