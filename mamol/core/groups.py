@@ -245,7 +245,7 @@ class MachineSettings:
 class PredictSettings:
     """Of the command ``predict``."""
 
-    scene: str = option("", o.TEXT, "raw folder, or scene.json, to draw a map of", decides=False)
+    scene: str = option("", o.TEXT, "raw folder, scene.json, or folder of many scenes, to draw maps of", decides=False)
     present: str = option(
         "",
         o.TEXT,
@@ -266,6 +266,12 @@ class PredictSettings:
     )
     batch: int | None = option(
         None, o.optional(o.integer(1)), "pixels at once; None takes 32 on a CPU, 256 or more on a GPU", decides=False
+    )
+    worker: bool = option(
+        False,
+        o.FLAG,
+        "only compute blocks that are missing of maps that another command began; jobs starts such commands",
+        decides=False,
     )
 
 
@@ -289,7 +295,7 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class ReproduceSettings:
-    """Of the commands ``reproduce`` and ``standin``."""
+    """Of the commands ``reproduce`` and ``standin``; ``predict`` too reads the last four."""
 
     reproduce: str = option(
         "",
@@ -321,8 +327,15 @@ class ReproduceSettings:
         "windows, time and memory",
         decides=False,
     )
-    launcher: str = option("local", o.choice(*LAUNCHERS), "where runs are done: local, ray or slurm", decides=False)
-    jobs: int = option(1, o.integer(1), "runs at once; local spreads them over the GPUs", decides=False)
+    launcher: str = option(
+        "local", o.choice(*LAUNCHERS), "where runs, or blocks of maps, are done: local, ray or slurm", decides=False
+    )
+    jobs: int = option(
+        1,
+        o.integer(1),
+        "runs at once, or processes that share the blocks of maps; local spreads them over the GPUs",
+        decides=False,
+    )
     slurm: dict[str, Any] | None = option(
         None,
         o.optional(o.DICTIONARY),
