@@ -102,8 +102,8 @@ class Area:
             without = [scene.name for scene, own in zip(self.scenes, maps, strict=True) if getattr(own, name) is None]
             if 0 < len(without) < len(maps):
                 raise MamolError(
-                    f"protocol {protocol}: {', '.join(without)} has no {what}, and other scenes have; "
-                    "describe all scenes in the same way, or use another protocol"
+                    f"protocol {protocol}: {', '.join(without)}: no {what}, and other scenes have them; describe all "
+                    "scenes in the same way, or use another protocol"
                 )
 
     def natural(self, size: int, min_valid: float) -> tuple[holes.Valid, ...] | None:
