@@ -129,21 +129,24 @@ def _check_classes(area: AreaFacts, scenes: Sequence[Scene], classes: tuple[str,
 
 def _own_polygons(scenes: Sequence[Scene], described: Sequence[SceneFacts], files: Sequence[Path]) -> list[Scene]:
     """The scenes with polygon numbers that no other scene has, unless the polygons are of one file."""
-    highest: dict[object, int] = {}
-    keys = []
-    for scene, facts, file in zip(scenes, described, files, strict=True):
-        wanted = facts.polygons
-        # A field of one file that lies in two scenes is one field.
-        key = wanted and (file.parent / wanted.file).resolve(), repr(wanted and replace(wanted, file=""))
-        keys.append(key)
-        polygons = scene.maps.polygons if scene.maps else None
-        highest[key] = max(highest.get(key, 0), 0 if polygons is None else int(polygons.max()))
+    layers = [_layer(facts, file.parent) for facts, file in zip(described, files, strict=True)]
+    highest: dict[str, int] = {}
+    for scene, layer in zip(scenes, layers, strict=True):
+        if scene.maps is not None and scene.maps.polygons is not None:
+            highest[layer] = max(highest.get(layer, 0), int(scene.maps.polygons.max()))
     before = dict(zip(highest, np.cumsum([0, *highest.values()]), strict=False))
     result = []
-    for scene, key in zip(scenes, keys, strict=True):
+    for scene, layer in zip(scenes, layers, strict=True):
         if scene.maps is not None and scene.maps.polygons is not None:
             own = scene.maps.polygons
-            moved = np.where(own > 0, own + np.uint32(before[key]), own)
+            moved = np.where(own > 0, own + np.uint32(before[layer]), own)
             scene = replace(scene, maps=replace(scene.maps, polygons=moved))
         result.append(scene)
     return result
+
+
+def _layer(facts: SceneFacts, folder: Path) -> str:
+    """What tells the polygons of a scene from those of others: where they lie, and how they are read."""
+    if facts.polygons is None:
+        return ""
+    return repr(replace(facts.polygons, file=str((folder / facts.polygons.file).resolve())))
