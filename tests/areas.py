@@ -49,3 +49,28 @@ def write_area(root: Path, seed: int = 0) -> Path:
     write_scene(root / "south", seed + 2, (9, 33))
     write_scene(root / "west", seed + 3, (16, 17))
     return root
+
+
+def listed(root: Path, scenes: Any, **more: Any) -> Path:
+    """Writes the scene.json of an area.
+
+    Args:
+        root: Its folder.
+        scenes: What it lists.
+        more: Other entries.
+    """
+    (root / "scene.json").write_text(json.dumps({"scenes": scenes} | more))
+    return root
+
+
+def with_file(root: Path, name: str, /, **said: Any) -> None:
+    """Says something else in the scene.json of a scene.
+
+    Args:
+        root: Folder of the area.
+        name: Of the scene.
+        said: Entries; None: leave it out.
+    """
+    path = root / name / "scene.json"
+    content = {key: value for key, value in (json.loads(path.read_text()) | said).items() if value is not None}
+    path.write_text(json.dumps(content))

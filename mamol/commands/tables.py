@@ -43,12 +43,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, help="folder of the tables; tables that are there are replaced")
     add("--plugins", type=lambda text: text.split(","), help="Python files that register datasets")
     add = result.add_argument_group("scenes", ", ".join(DATASETS)).add_argument
-    add(
-        "--scene",
-        dest="scene_file",
-        type=Path,
-        help="scene.json that describes a scene, or lists several (--dataset scene)",
-    )
+    add("--scene", dest="scene_file", type=Path, help="scene.json of a scene, or a list of several (--dataset scene)")
     add("--modalities", type=lambda text: tuple(text.split(",")), help="for example hsi,lidar,sar; order counts")
     add("--protocol", help=f"{', '.join(PROTOCOLS)} (default: disjoint)")
     add("--seed", type=int, help="seed of the split (default: 0)")

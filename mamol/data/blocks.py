@@ -15,7 +15,7 @@ TRIES = 32
 
 
 def eligible_pixels(
-    labels: Sequence[np.ndarray], wanted: Mapping[str, int], patch_size: int, rng: np.random.Generator
+    labels: Sequence[np.ndarray], wanted: Mapping[str, int | None], patch_size: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """The labelled pixels that each split may use so that windows of two splits never share a pixel.
 
@@ -26,7 +26,7 @@ def eligible_pixels(
 
     Args:
         labels: (H, W) of each scene, 0 unlabelled.
-        wanted: Split -> pixels per class.
+        wanted: Split -> pixels per class; None: all.
         patch_size: Side of the windows.
         rng: Source of chance.
 
@@ -34,6 +34,7 @@ def eligible_pixels(
         Split -> (N,) labels, scene after scene, 0 where the split may not use the pixel.
     """
     shapes, classes = [each.shape for each in labels], max(int(each.max()) for each in labels)
+    numbers = {split: 1 if number is None else number for split, number in wanted.items()}
     best: dict[str, np.ndarray] = {}
     least = (np.inf, np.inf)
     for windows in WINDOWS_PER_BLOCK:
@@ -46,7 +47,7 @@ def eligible_pixels(
                 split: joined([np.where(own == number, each, 0) for own, each in zip(usable, labels, strict=True)])
                 for number, split in enumerate(SHARES)
             }
-            lacking = _lacking(pools, wanted, classes)
+            lacking = _lacking(pools, numbers, classes)
             if lacking < least:
                 best, least = pools, lacking
             if lacking == (0, 0):

@@ -27,7 +27,7 @@ def scene_pools(
     there. Of several deals the one that lacks the fewest of the wanted pixels is kept.
 
     Args:
-        labels: (N,) of all pixels, 0 unlabelled.
+        labels: Of all pixels, 0 unlabelled.
         extents: The scenes.
         wanted: Split -> pixels per class; None: all.
         rng: Source of chance.
@@ -58,7 +58,7 @@ def scene_pools(
             + "; add scenes, merge classes, or use --protocol blocks"
         )
     owner = np.repeat(owners, [each.height * each.width for each in extents.each])
-    return {split: np.where(owner == code, labels, 0) for split, code in _CODES.items()}
+    return {split: np.where(owner == code, labels.ravel(), 0) for split, code in _CODES.items()}
 
 
 def _check(counts: np.ndarray, named: np.ndarray, extents: Extents, classes: Sequence[str]) -> None:

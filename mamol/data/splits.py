@@ -103,11 +103,6 @@ def draw(
             gets no training pixel.
     """
     check_request(protocol, per_class, seed)
-    if protocol == "official" and (maps.train is None or maps.test is None):
-        raise MamolError(
-            "protocol official: there are no training and test label maps (such as TRLabel.mat, TSLabel.mat); "
-            "add them, name them in a scene.json, or use --protocol disjoint"
-        )
     wanted = {split: _limit(per_class.get(split), DEFAULT_PER_CLASS[split]) for split in SPLITS}
     rng = np.random.default_rng(seed)
     extents = Extents.of_one(*maps.every.shape) if extents is None else extents
@@ -116,17 +111,15 @@ def draw(
     else:
         if protocol == "polygons":
             pools = polygon_pools(maps, wanted, rng, classes)
-        elif protocol == "blocks":
-            least = {split: 1 if number is None else number for split, number in wanted.items()}
-            pools = eligible_pixels(extents.parts(maps.every), least, patch_size, rng)
         elif protocol == "scenes":
-            pools = scene_pools(maps.every.ravel(), extents, wanted, rng, classes)
+            pools = scene_pools(maps.every, extents, wanted, rng, classes)
+        elif protocol == "blocks":
+            pools = eligible_pixels(extents.parts(maps.every), wanted, patch_size, rng)
         else:
             pools = dict.fromkeys(SPLITS, maps.every.ravel())
         chosen, shortfall = _choose(pools, wanted, rng, independent=protocol == "paper")
     pixels = {split: _pixels(*chosen[split], maps, extents) for split in SPLITS}
-    untrained = sorted(set(range(maps.every.max())) - set(pixels["train"].labels))
-    if untrained:
+    if untrained := sorted(set(range(maps.every.max())) - set(pixels["train"].labels)):
         names = ", ".join(called(index + 1, classes) for index in untrained)
         raise MamolError(
             f"protocol {protocol}: class {names} gets no training pixel; choose another protocol or seed, or merge the "
@@ -215,7 +208,12 @@ def _choose(
 def _official(
     maps: LabelMaps, per_class: PerClass, wanted: Mapping[str, int | None], rng: np.random.Generator
 ) -> tuple[dict[str, Choice], dict[str, dict[int, int]]]:
-    train_map, test_map = (np.zeros(0, np.int64) if each is None else each.ravel() for each in (maps.train, maps.test))
+    if maps.train is None or maps.test is None:
+        raise MamolError(
+            "protocol official: there are no training and test label maps (such as TRLabel.mat, TSLabel.mat); "
+            "add them, name them in a scene.json, or use --protocol disjoint"
+        )
+    train_map, test_map = maps.train.ravel(), maps.test.ravel()
     chosen: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     shortfall: dict[str, dict[int, int]] = {}
     for number in range(1, int(maps.every.max()) + 1):
