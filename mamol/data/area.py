@@ -97,7 +97,7 @@ class Area:
 
     def _check_maps(self, maps: Sequence[LabelMaps], protocol: str) -> None:
         needed = [NEEDS[protocol]] if protocol in NEEDS else []
-        needed += [("assigned", 'a "split" column in labels')] if protocol == "polygons" else []
+        needed += [("assigned", '"split" column in labels')] if protocol == "polygons" else []
         for name, what in needed:
             without = [scene.name for scene, own in zip(self.scenes, maps, strict=True) if getattr(own, name) is None]
             if 0 < len(without) < len(maps):

@@ -1,14 +1,20 @@
 """What is refused of many scenes: one line each, and nothing is written."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mamol.core.errors import MamolError
+from mamol.data.areajson import find_area
+from mamol.data.areareading import read_area
 from mamol.data.prepare import Options, prepare
+from mamol.data.scenetable import SceneTable
 from tests.areas import CLASSES, listed, with_file, write_area
 
 SIZES: dict[str, Any] = {"patch_size": 5, "train_per_class": 20, "val_per_class": 5, "test_per_class": 30}
@@ -116,3 +122,36 @@ def test_mistakes_are_one_line_and_leave_nothing(
         prepare(Options("scene", root, tmp_path / "out", protocol=protocol, **SIZES))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_split_column_in_some_scenes_only(tmp_path: Path) -> None:
+    facts = find_area(write_area(tmp_path / "valley"))
+    assert facts is not None
+    area = read_area(facts)
+    fields = [replace(scene.maps, polygons=scene.maps.every) for scene in area.scenes if scene.maps]
+    fields[2] = replace(fields[2], assigned=np.ones_like(fields[2].every))
+    torn = tuple(replace(scene, maps=maps) for scene, maps in zip(area.scenes, fields, strict=True))
+    with pytest.raises(
+        MamolError, match=r'protocol polygons: east, north, west: no "split" column in labels, and other'
+    ):
+        replace(area, scenes=torn).maps("polygons")
+
+
+@pytest.mark.parametrize(
+    ("scenes", "message"),
+    [
+        (["north"], "its scenes are damaged"),
+        ([{"name": "north", "shape": [18], "note": ""}], "its scenes are damaged"),
+        ([{"name": "north", "shape": [18, 15], "note": ""}], r"scenes go from 0 to 3, expected 0 to 0; build it again"),
+    ],
+)
+def test_tables_whose_scenes_are_damaged(scenes: list[object], message: str, tmp_path: Path) -> None:
+    prepare(Options("scene", write_area(tmp_path / "valley"), tmp_path / "out", **SIZES))
+    path = tmp_path / "out" / "test.arrow"
+    table = pa.ipc.open_file(path.read_bytes()).read_all()
+    content = json.loads(table.schema.metadata[b"mamol"]) | {"scenes": scenes}
+    table = table.replace_schema_metadata({b"mamol": json.dumps(content).encode()})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(MamolError, match=message):
+        SceneTable.open(path)
