@@ -115,6 +115,7 @@ def load_scene(
     scene_file: Path | None = None,
     need_labels: bool = True,
     whole: bool = True,
+    among: Sequence[str] | None = None,
 ) -> Scene:
     """Reads a scene, checks that its files fit together and brings them to one form.
 
@@ -126,11 +127,15 @@ def load_scene(
         need_labels: False for prediction: a folder without labels is then fine.
         whole: False: no raster is read into memory, ``readers`` read parts of it; nor are labels of a scene whose
             files say where they lie.
+        among: Class names of the area of which this scene is a part: it takes them if it lists none, and need not have
+            every class; None: it stands alone.
 
     Raises:
         MamolError: If a file or variable is missing or broken, or files do not fit together.
     """
     facts, folder = _describe(dataset, Path(root), scene_file)
+    alone = among is None
+    facts = replace(facts, classes=facts.classes or tuple(among or ()))
     names = _chosen(facts, folder, modalities)
     precut = find_precut(facts, folder)
     if precut is not None:
@@ -148,9 +153,10 @@ def load_scene(
         scene = Scene(facts.name, rasters, (), maps, None, folder.sources, facts=facts, readers=readers)
         scene = replace(scene, georeference=_place(folder, (scene.height, scene.width)))
         if facts.polygons and need_labels:
-            maps, facts = read_polygons(facts, facts.polygons, folder, (scene.height, scene.width), scene.georeference)
+            shape, place = (scene.height, scene.width), scene.georeference
+            maps, facts = read_polygons(facts, facts.polygons, folder, shape, place, alone=alone)
             scene = replace(scene, maps=maps, facts=facts)
-    names = class_names(facts, maps.every, folder.root) if maps and need_labels else facts.classes
+    names = class_names(facts, maps.every, folder.root, alone=alone) if maps and need_labels else facts.classes
     scene = replace(scene, classes=names)
     _compare_with_facts(scene)
     return scene
