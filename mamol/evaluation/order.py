@@ -13,7 +13,7 @@ from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
 from mamol.core.settings import Settings
 from mamol.core.version import VERSION
-from mamol.data.areas import scenes_of
+from mamol.data.areajson import find_area
 from mamol.data.scenes import Scene
 from mamol.evaluation.area import Area, Outside, area_of
 from mamol.evaluation.blocks import Classifier, block_rows
@@ -76,12 +76,12 @@ class Order:
                 "use evaluate, or test_only=True, whose predictions.parquet has the class of every sample"
             )
         patterns, given = present_patterns(wanted.present, info), Path(wanted.scene)
-        several = scenes_of(given)
-        if several and wanted.root:
-            raise MamolError(f"root={wanted.root}: goes with one scene, and scene={given} has {len(several)}")
+        area = find_area(given)
+        if area and wanted.root:
+            raise MamolError(f"root={wanted.root}: goes with one scene, and scene={given} has {len(area.files)}")
         network = restore(info, state, settings.network.clip_weights, load_path).eval()
-        many = (given if given.is_dir() else given.parent).resolve().name if several else ""
-        return cls(settings, checkpoint, info, network, patterns, several or (given,), many)
+        scenes, many = (area.files, area.name) if area else ((given,), "")
+        return cls(settings, checkpoint, info, network, patterns, scenes, many)
 
     @cached_property
     def device(self) -> torch.device:
