@@ -1,4 +1,4 @@
-"""What ``batch`` and ``block`` of a map cost: windows a second and memory, by which their defaults are chosen."""
+"""What ``batch`` and ``block`` of a map cost, by which their defaults are chosen."""
 
 import tempfile
 import time
@@ -29,7 +29,7 @@ CLEAR = Path("/proc/self/clear_refs")
 
 
 def run(batches: Sequence[int] = BATCHES, blocks: Sequence[int] = BLOCKS, side: int = SIDE) -> list[Figure]:
-    """Windows a second of the tiny tower at each batch; seconds of all but the network at each block, and memory.
+    """Windows a second of the tiny tower at each batch; seconds of all but the network at each block.
 
     Both in processor time of one thread, of a sparse file of 6 bands. Reading, cutting, keeping blocks and writing the
     files of the map is measured with a stand-in for the network, which takes no time.
@@ -72,16 +72,16 @@ def _by_batch(folder: Path, batches: Sequence[int], side: int) -> Figure:
 
 def _by_block(folder: Path, blocks: Sequence[int], side: int) -> Figure:
     scene = folder / "scene.tif"
-    told = {str(block): _measured(partial(_draw, folder / f"map{block}", scene, block, side)) for block in blocks}
-    best = min(told, key=lambda name: told[name][0])
+    told = {str(block): _measured(partial(_draw, folder / f"map{block}", scene, block, side))[0] for block in blocks}
+    best = min(told, key=lambda name: told[name])
     return Figure(
         "block of a map",
         float(best),
         "rows take the least time",
-        note="seconds of reading, cutting, keeping blocks and writing files, and memory: "
-        + ", ".join(f"{name}: {seconds:.1f} s ({grown / 1e6:.0f} MB)" for name, (seconds, grown) in told.items())
+        note="seconds of reading, cutting, keeping blocks and writing files: "
+        + ", ".join(f"{name}: {seconds:.1f} s" for name, seconds in told.items())
         + f"; {side} × {side} pixels, a stand-in for the network",
-        details={name: list(each) for name, each in told.items()},
+        details=told,
     )
 
 

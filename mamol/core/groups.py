@@ -262,7 +262,7 @@ class PredictSettings:
     polygon: str = option("", o.TEXT, "map only what lies in the polygons of this GeoPackage or GeoJSON", decides=False)
     probabilities: bool = option(False, o.FLAG, "also write a raster with a band per class", decides=False)
     block: int = option(
-        512, o.integer(1), "rows that are kept at once on the way; a stopped map goes on behind the last", decides=False
+        64, o.integer(1), "rows that are kept at once on the way; a stopped map goes on behind the last", decides=False
     )
     batch: int | None = option(
         None, o.optional(o.integer(1)), "pixels at once; None takes 32 on a CPU, 256 or more on a GPU", decides=False
