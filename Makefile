@@ -1,4 +1,4 @@
-# make demo   the whole way on a synthetic scene: scene, tables, training, tests, maps
+# make demo   the whole way on a synthetic scene with holes: scene, tables, training, tests, one map
 # make test   everything CI runs
 # make wheel  builds the package and installs it, with what it needs, into an environment of its own
 # make pins   writes requirements*.txt anew where pyproject.toml asks for something else
@@ -23,11 +23,11 @@ DEMO := build/demo
 	touch $@
 
 demo: .venv/run.stamp
-	$(BIN)/python -m mamol.data.synthetic --out $(DEMO)/scene --height 64 --width 96
-	$(BIN)/python make_arrow.py --dataset synthetic --root $(DEMO)/scene --out $(DEMO)/table --patch-size 6 --test-per-class 150
-	run=$$($(BIN)/python run.py with demo data_root=$(DEMO)/table log_dir=$(DEMO)/runs | tee /dev/stderr | tail -n 1); \
-	$(BIN)/python run.py predict with demo load_path=$$run scene=$(DEMO)/scene present=each; \
-	echo "Scores: $$run/metrics.json  Plots: $$run/confusion.png, $$run/curves.png  Maps: $$run/maps/"
+	$(BIN)/python -m mamol.data.synthetic --out $(DEMO)/scene --height 48 --width 72 --holes
+	$(BIN)/python make_arrow.py --dataset synthetic --root $(DEMO)/scene --out $(DEMO)/table --patch-size 6 --train-per-class 80 --val-per-class 20 --test-per-class 100
+	run=$$($(BIN)/python run.py with demo max_epoch=5 data_root=$(DEMO)/table log_dir=$(DEMO)/runs | tee /dev/stderr | tail -n 1); \
+	$(BIN)/python run.py predict with demo load_path=$$run scene=$(DEMO)/scene; \
+	echo "Scores: $$run/metrics.json  Plots: $$run/confusion.png, $$run/curves.png  Map: $$run/maps/"
 
 test: lint unit
 

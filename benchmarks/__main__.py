@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import cost, encoder, gpu, loading, maps, memory, report, step
+from benchmarks import cost, encoder, gpu, loading, maps, mapsizes, memory, report, step
 from benchmarks.harness import Figure, quiet_and_repeatable
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "loading": loading.run,
     "memory": memory.run,
     "maps": maps.run,
+    "mapsizes": mapsizes.run,
     "cost": cost.run,
     "gpu": gpu.run,
 }

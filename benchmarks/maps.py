@@ -22,7 +22,7 @@ from mamol.evaluation.area import Area
 from mamol.evaluation.blocks import Block, WindowClassifier, block_rows
 from mamol.evaluation.mapfiles import MapFiles
 from mamol.evaluation.mapinfo import MapInfo
-from mamol.evaluation.predict import predictor
+from mamol.evaluation.mapper import predictor
 
 SIDE, BANDS, BATCH, ROWS = 20_000, 6, 32, 512
 TRIED = 640  # windows that go through the network; a whole block would take hours and no more memory

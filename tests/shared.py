@@ -14,3 +14,11 @@ def golden_file(name: str) -> Path:
     if not path.is_file():
         pytest.skip(f"{path} is not there; set MAMOL_GOLDEN to the folder of golden files")
     return path
+
+
+def data_folder() -> Path:
+    """The folder with real scenes: ``$MAMOL_TEST_DATA`` or ``../shared/data`` beside the checkout."""
+    folder = Path(os.environ.get("MAMOL_TEST_DATA", ROOT / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no test scenes in {folder}; set MAMOL_TEST_DATA to the folder that has them")
+    return folder

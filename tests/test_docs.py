@@ -209,6 +209,18 @@ def test_readme_has_commands_of_every_kind() -> None:
     assert {"python run.py", "python make_arrow.py", "make demo", "make test"} <= seen
 
 
+def test_the_demo_without_make_is_that_of_make() -> None:
+    """Of the options that make names besides, such as data_root, the named config has the same values."""
+    rule = (ROOT / "Makefile").read_text().partition("\ndemo:")[2].partition("\n\n")[0]
+    rule = rule.replace("$(BIN)/", "").replace("$(DEMO)", "build/demo").replace("$$run", "build/demo/runs/demo_seed0")
+    made = [words.split() for words in re.findall(r"python [^|;)\n]+", rule)]
+    demo = ex.named_configs["demo"]()
+    made = [[word for word in words if word not in {f"{key}={value}" for key, value in demo.items()}] for words in made]
+    block = next(each for each in PAGES[0].read_text().split("```") if "mamol.data.synthetic" in each)
+    assert made == [line.split() for line in block.splitlines() if line.startswith("python ")]
+    assert len(made) == 4
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -23,9 +23,10 @@ from mamol.core.settings import Settings
 from mamol.data.arrays import georeference_of, scene_of
 from mamol.data.holes import seen, valid_pixels
 from mamol.data.scenes import load_scene
+from mamol.evaluation.fitting import check_bands, map_title, min_valid_of, present_patterns
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
+from mamol.evaluation.mapper import Mapper, draw_map, predictor
 from mamol.evaluation.maps import Map
-from mamol.evaluation.predict import check_bands, draw_map, map_title, min_valid_of, predictor, present_patterns
 from mamol.evaluation.trained import open_trained
 from mamol.network.network import Network
 from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore, run_of
@@ -188,16 +189,8 @@ class Run:
         title = map_title(read.name, pattern, self._info)
         progress = self.settings.machine.progress_bar
         with self._computing():
-            return draw_map(
-                self.network,
-                read,
-                pattern,
-                self._device,
-                title,
-                batch=self._batch,
-                progress=progress,
-                min_valid=min_valid_of(self._info),
-            )
+            mapper = Mapper(self.network, self._device, self._batch, min_valid_of(self._info))
+            return draw_map(mapper, read, pattern, title, progress=progress)
 
     def evaluate(
         self, tables: PathLike[str] | str, ratios: Sequence[float] = (0.0, 0.5, 0.7, 0.9), types: Sequence[str] = ()

@@ -53,6 +53,7 @@ COMMANDS = {
         "Draw the class of every pixel of a scene, each from the sensors that saw it.",
         (
             *("load_path", "scene", "root", "present", "bbox", "polygon", "probabilities", "block", "batch", "dry_run"),
+            *("jobs", "launcher"),
             *("clip_weights", *MACHINE),
         ),
         (

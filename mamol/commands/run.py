@@ -6,10 +6,11 @@ from mamol.commands import listing
 from mamol.commands.config import ex
 from mamol.commands.line import CommandLine
 from mamol.evaluation import grid
-from mamol.evaluation import predict as maps
 from mamol.evaluation import routing as experts
+from mamol.evaluation.predict import estimate
 from mamol.experiments.reproduce.command import reproduce as fill_table
 from mamol.experiments.standin import standin as compare_methods
+from mamol.launch import maps
 from mamol.network import parameters
 
 line = CommandLine(ex)
@@ -24,9 +25,9 @@ def main() -> None:
 
 @ex.command(unobserved=True)
 def predict() -> None:
-    """Draw the class of every pixel: load_path=<checkpoint> scene=<raw folder> [present=hsi+lidar]."""
+    """Draw the class of every pixel: load_path=<checkpoint> scene=<raw folder> [present=hsi+lidar] [jobs=4]."""
     if line.settings.reproduce.dry_run:
-        line.show(maps.estimate(line.settings))
+        line.show(estimate(line.settings))
         return
     for path in maps.predict(line.settings):
         line.show(path)

@@ -20,7 +20,8 @@ PLUGINS = "plugins"
 EXAMPLES = """examples:
   {program} --dataset trento --root RAW --out tables
   {program} --dataset augsburg --root RAW --out tables --modalities hsi,sar,lidar --protocol blocks
-  {program} --dataset scene --root RAW --scene scene.json --out tables --patch-size 8"""
+  {program} --dataset scene --root RAW --scene scene.json --out tables --patch-size 8
+  {program} --dataset scene --root AREA --out tables --protocol scenes"""
 
 
 def parser(program: str) -> argparse.ArgumentParser:
@@ -38,11 +39,11 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("--dataset", required=True, help=", ".join((*DATASETS, *registry.IMAGE_TEXT_DATASETS)))
-    add("--root", required=True, type=Path, help="folder of the raw files")
+    add("--root", required=True, type=Path, help="folder of the raw files, or of several scenes")
     add("--out", required=True, type=Path, help="folder of the tables; tables that are there are replaced")
     add("--plugins", type=lambda text: text.split(","), help="Python files that register datasets")
     add = result.add_argument_group("scenes", ", ".join(DATASETS)).add_argument
-    add("--scene", dest="scene_file", type=Path, help="scene.json that describes a custom scene (--dataset scene)")
+    add("--scene", dest="scene_file", type=Path, help="scene.json of a scene, or a list of several (--dataset scene)")
     add("--modalities", type=lambda text: tuple(text.split(",")), help="for example hsi,lidar,sar; order counts")
     add("--protocol", help=f"{', '.join(PROTOCOLS)} (default: disjoint)")
     add("--seed", type=int, help="seed of the split (default: 0)")

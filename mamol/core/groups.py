@@ -259,7 +259,7 @@ class MachineSettings:
 class PredictSettings:
     """Of the command ``predict``."""
 
-    scene: str = option("", o.TEXT, "raw folder, or scene.json, to draw a map of", decides=False)
+    scene: str = option("", o.TEXT, "raw folder, scene.json, or folder of many scenes, to draw maps of", decides=False)
     present: str = option(
         "",
         o.TEXT,
@@ -274,12 +274,24 @@ class PredictSettings:
         "", o.BOX, "map only left,bottom,right,top, in the scene's coordinates", decides=False
     )
     polygon: str = option("", o.TEXT, "map only what lies in the polygons of this GeoPackage or GeoJSON", decides=False)
+    stride: int | None = option(
+        None,
+        o.optional(o.integer(1)),
+        "of head=pixels: pixels from window to window, at most their side, which is None; smaller ones are blended",
+        decides=False,
+    )
     probabilities: bool = option(False, o.FLAG, "also write a raster with a band per class", decides=False)
     block: int = option(
-        512, o.integer(1), "rows that are kept at once on the way; a stopped map goes on behind the last", decides=False
+        64, o.integer(1), "rows that are kept at once on the way; a stopped map goes on behind the last", decides=False
     )
     batch: int | None = option(
         None, o.optional(o.integer(1)), "pixels at once; None takes 32 on a CPU, 256 or more on a GPU", decides=False
+    )
+    worker: bool = option(
+        False,
+        o.FLAG,
+        "only compute blocks that are missing of maps that another command began; jobs starts such commands",
+        decides=False,
     )
 
 
@@ -303,7 +315,7 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class ReproduceSettings:
-    """Of the commands ``reproduce`` and ``standin``."""
+    """Of the commands ``reproduce`` and ``standin``; ``predict`` too reads the last four."""
 
     reproduce: str = option(
         "",
@@ -335,8 +347,15 @@ class ReproduceSettings:
         "windows, time and memory",
         decides=False,
     )
-    launcher: str = option("local", o.choice(*LAUNCHERS), "where runs are done: local, ray or slurm", decides=False)
-    jobs: int = option(1, o.integer(1), "runs at once; local spreads them over the GPUs", decides=False)
+    launcher: str = option(
+        "local", o.choice(*LAUNCHERS), "where runs, or blocks of maps, are done: local, ray or slurm", decides=False
+    )
+    jobs: int = option(
+        1,
+        o.integer(1),
+        "runs at once, or processes that share the blocks of maps; local spreads them over the GPUs",
+        decides=False,
+    )
     slurm: dict[str, Any] | None = option(
         None,
         o.optional(o.DICTIONARY),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from mamol.core.errors import MamolError
 
 SPLITS = ("train", "val", "test")
-PROTOCOLS = ("disjoint", "paper", "official", "blocks", "polygons")
+PROTOCOLS = ("disjoint", "paper", "official", "blocks", "polygons", "scenes")
 """How a split can be drawn."""
 
 ALIASES = {"hs": "hsi", "dsm": "lidar", "msi": "ms"}

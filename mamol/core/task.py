@@ -112,6 +112,7 @@ class Task(ABC):
         modalities: Sequence[str],
         classes: Sequence[str],
         group: NDArray[np.int64] | None = None,
+        scenes: Mapping[str, NDArray[np.bool_]] | None = None,
     ) -> dict[str, Any]:
         """All scores of a test of n samples.
 
@@ -122,10 +123,12 @@ class Task(ABC):
             modalities: Names, M of them.
             classes: Names, K of them.
             group: (n,), the number of each sample's item, where items can have several samples.
+            scenes: Name of each scene -> (n,), which samples lie in it, where there are several.
 
         Returns:
             ``n`` and the scores (None where they are not defined), ``per_class`` (name to number), what is the task's
-            own, and ``per_pattern`` (pattern to n and scores), most complete pattern first.
+            own, ``per_pattern`` (pattern to n and scores), most complete pattern first, and of several scenes
+            ``per_scene`` (name to n and scores).
         """
         patterns = {
             pattern_name(row, modalities): self.row(probabilities[chosen], label[chosen])
@@ -137,7 +140,21 @@ class Task(ABC):
             "per_class": dict(zip(classes, self.per_class(probabilities, label), strict=True)),
             **self.own(probabilities, label, group),
             "per_pattern": patterns,
+            **({"per_scene": self.per_scene(probabilities, label, scenes)} if scenes else {}),
         }
+
+    def per_scene(
+        self, probabilities: Probabilities, label: Labels, scenes: Mapping[str, NDArray[np.bool_]]
+    ) -> dict[str, dict[str, Any]]:
+        """``n`` and the scores of each scene that has samples.
+
+        Args:
+            probabilities: (n, K).
+            label: (n, *label_shape).
+            scenes: Name of each scene -> (n,), which samples lie in it.
+        """
+        there = {name: chosen for name, chosen in scenes.items() if chosen.any()}
+        return {name: self.row(probabilities[chosen], label[chosen]) for name, chosen in there.items()}
 
     def row(self, probabilities: Probabilities, label: Labels) -> dict[str, Any]:
         """``n`` and the scores of n samples, None of no samples.

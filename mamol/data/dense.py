@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mamol.core.errors import MamolError
 from mamol.core.task import UNLABELLED
-from mamol.data.patches import window_positions
+from mamol.data.patches import window_numbers
 from mamol.data.scenetable import SceneTable
 
 SHIFTS = 7  # tells the draw of shifts from that of the order, which has the same seed and epoch
@@ -74,11 +74,12 @@ class DenseLabels:
 
     @cached_property
     def _labels(self) -> NDArray[np.signedinteger]:
-        """(H·W,), ``UNLABELLED`` where no training pixel is."""
-        height, width = self._table.info.scene_shape
-        kind = np.min_scalar_type(min(UNLABELLED, -len(self._table.info.classes)))
+        """Of all pixels of all scenes, ``UNLABELLED`` where no training pixel is."""
+        table = self._table
+        height, width = table.info.extents.shape
+        kind = np.min_scalar_type(min(UNLABELLED, -len(table.info.classes)))
         labels = np.full(height * width, UNLABELLED, kind)
-        labels[self._table.row.astype(np.int64) * width + self._table.col] = self._table.label
+        labels[table.info.extents.numbers(table.row, table.col, table.scene)] = table.label
         return labels
 
     def around(self, index: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -91,12 +92,9 @@ class DenseLabels:
         Returns:
             (B, P, P), ``UNLABELLED`` at pixels that do not train.
         """
-        table = self._table
-        size, (height, width) = table.info.patch_size, table.info.scene_shape
+        table, size = self._table, self._table.info.patch_size
         if not table.info.placed:
             labels = np.full((len(index), size, size), UNLABELLED)
             labels[:, size // 2, size // 2] = table.label[index]
             return labels
-        rows = window_positions(table.row[index] + shift[:, 0], size, height)
-        cols = window_positions(table.col[index] + shift[:, 1], size, width)
-        return self._labels[rows[:, :, None] * width + cols[:, None, :]].astype(np.int64)
+        return self._labels[window_numbers(table.info.extents, size, *table.middles(index, shift))].astype(np.int64)

@@ -65,6 +65,7 @@ class SceneFacts:
         configs: Number of modalities -> named config of run.py that fits; ``remote`` otherwise.
         title: One line for lists.
         note: What every table of it says about itself, e.g. that it is synthetic.
+        split: To which split ``--protocol scenes`` gives it; empty: any.
     """
 
     name: str
@@ -89,6 +90,7 @@ class SceneFacts:
     configs: Mapping[int, str] = field(default_factory=dict)
     title: str = ""
     note: str = ""
+    split: str = ""
 
 
 # Names that several releases of several datasets use: the paper's README, its code, MMRS, S2FL.

@@ -88,23 +88,20 @@ def natural(rasters: Mapping[str, NDArray[np.number]], size: int, min_valid: flo
     return tuple(np.ones(shape, bool) if each is None else seen(each, size, min_valid) for each in valid)
 
 
-def natural_at(
-    there: Sequence[Valid] | None, modalities: int, rows: NDArray[np.integer], cols: NDArray[np.integer]
-) -> Valid:
+def natural_at(there: Sequence[Valid] | None, modalities: int, pixels: NDArray[np.integer]) -> Valid:
     """Which modalities some pixels have.
 
     Args:
-        there: Of ``natural``.
+        there: (N,) of each modality, of all pixels; None if nothing is invalid anywhere.
         modalities: M.
-        rows: (n,) of the pixels.
-        cols: (n,) of the pixels.
+        pixels: (n,) numbers of pixels.
 
     Returns:
         (n, M).
     """
     if there is None:
-        return np.ones((len(rows), modalities), bool)
-    return np.stack([each[rows, cols] for each in there], axis=1)
+        return np.ones((len(pixels), modalities), bool)
+    return np.stack([each[pixels] for each in there], axis=1)
 
 
 def without_unseen(maps: LabelMaps, there: tuple[Valid, ...]) -> tuple[LabelMaps, int]:
@@ -112,7 +109,7 @@ def without_unseen(maps: LabelMaps, there: tuple[Valid, ...]) -> tuple[LabelMaps
 
     Args:
         maps: The labels.
-        there: Of ``natural``.
+        there: Of each modality, in the shape of the maps.
 
     Returns:
         The maps, and how many labelled pixels were left out.

@@ -17,6 +17,8 @@ LOGGER = logging.getLogger(__name__)
 class LabelMaps:
     """The labels of a scene: (H, W) int64 each, 0 unlabelled, 1 … K; the official maps may be None.
 
+    Of several scenes the labels are (N,): those of all pixels, counted through.
+
     Attributes:
         every: All labels.
         train: The official training pixels.
@@ -125,22 +127,27 @@ def _fitting(official: np.ndarray, labels: np.ndarray, what: str) -> np.ndarray:
     return _on_grid(official, labels, what)
 
 
-def class_names(facts: SceneFacts, labels: np.ndarray, where: Path | str) -> tuple[str, ...]:
+def class_names(facts: SceneFacts, labels: np.ndarray, where: Path | str, *, alone: bool = True) -> tuple[str, ...]:
     """Names of the classes 1 … largest label; numbered names if the known ones are not as many.
 
     Args:
         facts: The known names, and the dataset's name for messages.
         labels: (H, W) int64, 0 unlabelled, classes from 1.
         where: They come from, for messages.
+        alone: False for one of several scenes, which together have all classes; known names are then not given up.
 
     Raises:
-        MamolError: If there is no labelled pixel at all, or none of some class.
+        MamolError: If there is no labelled pixel at all, or none of some class; or labels beyond the known names.
     """
     pixels = np.bincount(labels.ravel())
     count = len(pixels) - 1
     if count < 1:
         raise MamolError(f"{where}: the label map has no labelled pixel; classes are numbered from 1")
     names = facts.classes
+    if not alone and names:
+        if count > len(names):
+            raise MamolError(f"{where}: labels go up to {count}, and classes has {len(names)} names; name all of them")
+        return names
     if len(names) != count:
         names = tuple(f"class {number}" for number in range(1, count + 1))
         if facts.classes:
@@ -149,7 +156,7 @@ def class_names(facts: SceneFacts, labels: np.ndarray, where: Path | str) -> tup
                 *(facts.name, len(facts.classes), count, count),
             )
     empty = [names[index] for index in np.flatnonzero(pixels[1:] == 0)]
-    if empty:
+    if empty and alone:
         listed = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
         raise MamolError(
             f"{where}: no pixel is labelled {listed}, although labels go up to {count}; "

@@ -50,7 +50,7 @@ def measure(train: Pixels, test: Pixels, patch_size: int, *, positions_known: bo
     """
     if not len(test):
         return Overlap(0, 0.0, 0.0, 0.0)
-    train_at, test_at = (np.column_stack([each.rows, each.cols]) for each in (train, test))
+    train_at, test_at = (_at(each) for each in (train, test))
     distance = _distance(train_at, test_at)
     identical = int((distance == 0).sum())
     if not positions_known:
@@ -75,6 +75,12 @@ def _polygons(train: Pixels, test: Pixels) -> dict[str, Any]:
     shared = np.intersect1d(train.polygons, test.polygons)
     pixels = int(np.isin(test.polygons, shared).sum())
     return {"shared_polygons": len(shared), "shared_polygon_percent": _percent(pixels, len(test))}
+
+
+def _at(pixels: Pixels) -> np.ndarray:
+    """Rows and columns; scenes, where there are several, lie further apart than any window is wide."""
+    at = [pixels.rows, pixels.cols]
+    return np.column_stack(at if pixels.scenes is None else [*at, pixels.scenes * float(2**32)])
 
 
 def _distance(train_at: np.ndarray, test_at: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from mamol.data.extents import Extents
+
 
 class Cutter(Protocol):
     """Anything that has a window per pixel."""
@@ -12,23 +14,25 @@ class Cutter(Protocol):
     channels: int
     size: int
 
-    def cut(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    def cut(self, rows: np.ndarray, cols: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
         """Windows of pixels.
 
         Args:
             rows: (B,) integers, the pixels' rows from 0.
             cols: (B,) integers, their columns from 0.
+            scenes: (B,) integers, their scenes from 0; None where there is one.
 
         Returns:
             A fresh (B, C, P, P) float32 array.
         """
 
-    def centres(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    def centres(self, rows: np.ndarray, cols: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
         """Values of the pixels themselves.
 
         Args:
             rows: (B,) integers, the pixels' rows from 0.
             cols: (B,) integers, their columns from 0.
+            scenes: (B,) integers, their scenes from 0; None where there is one.
 
         Returns:
             (B, C), in the source's type.
@@ -42,9 +46,10 @@ class ChunkedRows:
         """Keeps views only.
 
         Args:
-            chunks: At least one array (n_i, …) of the same item shape and type.
+            chunks: At least one array (n_i, …) of the same item shape; of several types, the one that holds all counts.
         """
         self._chunks = list(chunks)
+        self._type = np.result_type(*{chunk.dtype for chunk in self._chunks})
         self._starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
 
     def __len__(self) -> int:
@@ -67,7 +72,7 @@ class ChunkedRows:
         """
         if len(self._chunks) == 1:
             return self._chunks[0].take(indices, axis=0)
-        result = np.empty(indices.shape + self.item_shape, self._chunks[0].dtype)
+        result = np.empty(indices.shape + self.item_shape, self._type)
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         for number in np.unique(numbers):
             here = numbers == number
@@ -76,7 +81,7 @@ class ChunkedRows:
 
 
 class WindowCutter:
-    """Cuts windows out of a raster.
+    """Cuts windows out of a raster, or out of those of several scenes, of which no window leaves its own.
 
     The window of pixel (r, c) has rows r-P//2 … r-P//2+P-1 and columns likewise, so that the pixel is at index P//2;
     for P = 14 these are the rows r-7 … r+6 of the released code (dataloader_2013.py:53-60). Beyond the border the scene
@@ -91,71 +96,82 @@ class WindowCutter:
             size: Side P of the windows, in pixels.
         """
         height, width, channels = raster.shape
-        self._set_up(ChunkedRows([raster.reshape(height * width, channels)]), height, width, size)
+        pixels = ChunkedRows([raster.reshape(height * width, channels)])
+        self._set_up(pixels, Extents.of_one(height, width), size)
 
     @classmethod
-    def of_pixels(cls, pixels: ChunkedRows, height: int, width: int, size: int) -> "WindowCutter":
-        """A cutter over a raster whose pixels lie in chunks.
+    def of_pixels(cls, pixels: ChunkedRows, extents: Extents, size: int) -> "WindowCutter":
+        """A cutter over rasters whose pixels lie in chunks.
 
         Args:
-            pixels: H·W items (C,) in row-major order.
-            height: H, rows of the raster.
-            width: W, columns of the raster.
+            pixels: Items (C,), in row-major order, scene after scene.
+            extents: The scenes' sizes.
             size: Side P of the windows, in pixels.
         """
         cutter = cls.__new__(cls)
-        cutter._set_up(pixels, height, width, size)
+        cutter._set_up(pixels, extents, size)
         return cutter
 
-    def _set_up(self, pixels: ChunkedRows, height: int, width: int, size: int) -> None:
-        self._pixels, self._height, self._width, self.size = pixels, height, width, size
+    def _set_up(self, pixels: ChunkedRows, extents: Extents, size: int) -> None:
+        self._pixels, self._extents, self.size = pixels, extents, size
         self.channels = pixels.item_shape[0]
 
-    def cut(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    def cut(self, rows: np.ndarray, cols: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
         """Windows of pixels.
 
         Args:
             rows: (B,) integers, the pixels' rows from 0.
             cols: (B,) integers, their columns from 0.
+            scenes: (B,) integers, their scenes from 0; None where there is one.
 
         Returns:
             A fresh (B, C, P, P) float32 array.
         """
-        window_rows = window_positions(rows, self.size, self._height)
-        window_cols = window_positions(cols, self.size, self._width)
-        windows = self._pixels.take(window_rows[:, :, None] * self._width + window_cols[:, None, :])
+        windows = self._pixels.take(window_numbers(self._extents, self.size, rows, cols, scenes))
         return np.ascontiguousarray(windows.transpose(0, 3, 1, 2), dtype=np.float32)
 
-    def centres(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    def centres(self, rows: np.ndarray, cols: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
         """Values of the pixels themselves.
 
         Args:
             rows: (B,) integers, the pixels' rows from 0.
             cols: (B,) integers, their columns from 0.
+            scenes: (B,) integers, their scenes from 0; None where there is one.
 
         Returns:
-            (B, C), in the raster's type.
+            (B, C), in the rasters' type.
         """
-        return self._pixels.take(np.asarray(rows, np.int64) * self._width + np.asarray(cols, np.int64))
+        return self._pixels.take(self._extents.numbers(rows, cols, scenes))
 
 
-def window_positions(centres: np.ndarray, size: int, length: int) -> np.ndarray:
-    """What windows hold along one axis, (B, P).
+def window_numbers(
+    extents: Extents, size: int, rows: np.ndarray, cols: np.ndarray, scenes: np.ndarray | None = None
+) -> np.ndarray:
+    """The numbers of the pixels that windows hold.
 
     Args:
-        centres: (B,) integers, where the windows' middles are.
-        size: P.
-        length: Of the axis.
+        extents: The scenes' sizes.
+        size: Side P of the windows, in pixels.
+        rows: (B,) integers, the rows of the pixels in the windows' middles.
+        cols: (B,) integers, their columns.
+        scenes: (B,) integers, their scenes; None where there is one.
+
+    Returns:
+        (B, P, P).
     """
-    return mirrored(np.asarray(centres, np.int64)[:, None] + np.arange(size) - size // 2, length)
+    heights, widths, starts = (each[:, None] for each in extents.sizes_at(scenes))
+    offsets = np.arange(size) - size // 2
+    window_rows = starts + widths * mirrored(np.asarray(rows, np.int64)[:, None] + offsets, heights)
+    window_cols = mirrored(np.asarray(cols, np.int64)[:, None] + offsets, widths)
+    return np.asarray(window_rows[:, :, None] + window_cols[:, None, :])
 
 
-def mirrored(positions: np.ndarray, length: int) -> np.ndarray:
+def mirrored(positions: np.ndarray, length: int | np.ndarray) -> np.ndarray:
     """Positions beyond 0 … length-1 reflected back, the border itself repeated.
 
     Args:
         positions: Integers of any shape.
-        length: Of the axis.
+        length: Of the axis; one for all, or of a shape that goes with the positions.
     """
     positions = positions % (2 * length)
     return np.where(positions < length, positions, 2 * length - 1 - positions)
@@ -173,24 +189,26 @@ class SampleCutter:
         self._samples = samples[:, 0]
         self.channels, self.size = samples.shape[2], samples.shape[3]
 
-    def cut(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    def cut(self, rows: np.ndarray, cols: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
         """Windows of samples.
 
         Args:
             rows: (B,) integers, sample numbers from 0.
             cols: (B,), all 0; they are not looked at.
+            scenes: None, as a release has no scenes.
 
         Returns:
             A fresh (B, C, P, P) float32 array.
         """
         return np.ascontiguousarray(self._samples[rows], dtype=np.float32)
 
-    def centres(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    def centres(self, rows: np.ndarray, cols: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
         """Values at the windows' centre pixel.
 
         Args:
             rows: (B,) integers, sample numbers from 0.
             cols: (B,), all 0; they are not looked at.
+            scenes: None, as a release has no scenes.
 
         Returns:
             (B, C), in the samples' type.

@@ -42,7 +42,13 @@ class _Grid:
 
 
 def read_polygons(
-    facts: SceneFacts, wanted: VectorLabels, folder: RawFolder, shape: tuple[int, int], place: GeoReference | None
+    facts: SceneFacts,
+    wanted: VectorLabels,
+    folder: RawFolder,
+    shape: tuple[int, int],
+    place: GeoReference | None,
+    *,
+    alone: bool = True,
 ) -> tuple[LabelMaps, SceneFacts]:
     """Burns the polygons or points of a vector file onto the grid of a scene.
 
@@ -55,6 +61,7 @@ def read_polygons(
         folder: The raw files.
         shape: Height and width of the grid.
         place: Where the grid lies.
+        alone: False for one of several scenes, which together have all classes.
 
     Returns:
         The label maps with the polygon of each pixel, and the facts with the names of the classes 1 … K.
@@ -79,7 +86,7 @@ def read_polygons(
     if any(left_out.values()):
         listed = ", ".join(f"{what}: {count}" for what, count in left_out.items() if count)
         LOGGER.warning("%s: left out: %s", path.name, listed)
-    maps, names = _without_empty(maps, names, path, listed=bool(facts.classes))
+    maps, names = _without_empty(maps, names, path, listed=alone and bool(facts.classes))
     _remember(folder, path)
     return maps, replace(facts, classes=names)
 
@@ -134,7 +141,7 @@ def _span(geometries: Sequence[shapely.Geometry] | np.ndarray) -> str:
 
 def _numbered(texts: np.ndarray, listed: tuple[str, ...], what: str) -> tuple[tuple[str, ...], np.ndarray]:
     """The names of the classes 1 … K, sorted unless they are listed, and the number of each feature's class."""
-    found = tuple(sorted(set(texts), key=_order))
+    found = tuple(sorted(set(texts), key=class_order))
     if len(found) > MOST_CLASSES:
         raise MamolError(
             f"{what}: {len(found)} classes on the scene, at most {MOST_CLASSES} are expected; name the column of the "
@@ -152,8 +159,12 @@ def _numbered(texts: np.ndarray, listed: tuple[str, ...], what: str) -> tuple[tu
     return names, np.array([numbers[each] for each in texts], np.int64)
 
 
-def _order(text: str) -> tuple[bool, int, str]:
-    """Numbers by their size, before texts by the alphabet."""
+def class_order(text: str) -> tuple[bool, int, str]:
+    """By what class names are sorted: numbers by their size, before texts by the alphabet.
+
+    Args:
+        text: A name.
+    """
     whole = text.removeprefix("-").isdecimal()
     return not whole, int(text) if whole else 0, text
 

@@ -18,7 +18,8 @@ def polygon_pools(
 
     Where the polygons' file says which split a polygon belongs to, that holds. Else the polygons of a class are taken
     in random order: as many for training as hold the wanted pixels, then for testing, then for validation. One at least
-    stays for testing.
+    stays for testing. Polygons that are left are dealt in proportion to the wanted pixels, so that a split draws its
+    pixels from many fields rather than from one large one.
 
     Args:
         maps: The labels.
@@ -66,7 +67,7 @@ def called(number: int, classes: Sequence[str]) -> str:
 
 
 def _dealt(sizes: np.ndarray, wanted: Mapping[str, int | None]) -> np.ndarray:
-    """The split of each polygon of a class, 0 for those that are not needed.
+    """The split of each polygon of a class.
 
     Args:
         sizes: Pixels of the polygons, in the order in which they are dealt; two at least.
@@ -81,4 +82,7 @@ def _dealt(sizes: np.ndarray, wanted: Mapping[str, int | None]) -> np.ndarray:
             end = min(first + enough, end)
         result[first:end] = _CODES[split]
         first = end
+    for place in range(first, len(sizes)):
+        shares = {s: sizes[result == _CODES[s]].sum() / number for s, number in wanted.items() if number}
+        result[place] = _CODES[min(shares, key=lambda split: shares[split])]
     return result

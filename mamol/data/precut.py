@@ -9,7 +9,8 @@ import numpy as np
 from mamol.core.errors import MamolError
 from mamol.data.facts import PrecutFacts, PrecutPart, SceneFacts
 from mamol.data.labels import LabelMaps
-from mamol.data.reading import RawFolder, check_finite
+from mamol.data.reading import RawFolder
+from mamol.data.validity import marked, not_finite
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Samples:
     """The samples of a pre-cut release, in the form of a scene of one column.
 
     Attributes:
-        windows: Modality -> (N, 1, C, P, P); a spectrum is repeated over its window without taking memory.
+        windows: Modality -> (N, 1, C, P, P), NaN in all bands of an invalid pixel; a spectrum is repeated over its
+            window without taking memory.
         window_size: P.
         maps: The labels, (N, 1) each; the official ones are None where the release has one part only.
     """
@@ -108,8 +110,15 @@ def _as_windows(part: PrecutPart, name: str, folder: RawFolder, bands: int, coun
                 f"{found.path}: shape {array.shape} is neither (N, {bands}) nor (N, {bands}·P·P) nor (N, P, P, C)"
             )
         windows = array.reshape(count, bands, side, side)
-    check_finite(np.moveaxis(windows, 1, -1), found.path)
-    return windows
+    return _with_holes(windows)
+
+
+def _with_holes(windows: np.ndarray) -> np.ndarray:
+    """The windows, (N, C, P, P), with NaN in all bands of an invalid pixel; as they are where there is none."""
+    pixels = np.moveaxis(windows, 1, -1)
+    listed = pixels.reshape(len(pixels), -1, pixels.shape[-1])
+    invalid = not_finite(listed)
+    return np.moveaxis(marked(listed, invalid).reshape(pixels.shape), -1, 1) if invalid.any() else windows
 
 
 def _common_size(windows: dict[str, np.ndarray], folder: RawFolder) -> int:

@@ -10,9 +10,13 @@ import numpy as np
 from mamol.core.errors import MamolError
 from mamol.core.names import pattern_name
 from mamol.data import holes, splits
+from mamol.data.area import Area
+from mamol.data.areajson import find_area
+from mamol.data.areareading import read_area
 from mamol.data.arrowfiles import SCENE_VERSION
 from mamol.data.counting import count_table
-from mamol.data.facts import facts_of
+from mamol.data.extents import Extents
+from mamol.data.facts import ANY_SCENE, facts_of
 from mamol.data.holes import MIN_VALID
 from mamol.data.missing import realised
 from mamol.data.overlap import Overlap, measure
@@ -33,9 +37,9 @@ class Options:
 
     Attributes:
         dataset: Name in the registry; ``scene`` for a custom scene.
-        root: Folder of the raw files; of arrays, their name.
+        root: Folder of the raw files, or of several scenes; of arrays, their name.
         out: Folder of the tables.
-        scene_file: scene.json of a custom scene.
+        scene_file: scene.json of a custom scene, or one that lists several.
         modalities: Which to take, in this order; None: the dataset's default.
         protocol: How to split.
         seed: Seed of the split.
@@ -70,7 +74,7 @@ class Options:
 
 
 def prepare(options: Options, scene: Scene | None = None) -> str:
-    """Builds the tables of a scene.
+    """Builds the tables of a scene, or of several.
 
     Args:
         options: What to build. Everything is checked before anything is written.
@@ -83,37 +87,45 @@ def prepare(options: Options, scene: Scene | None = None) -> str:
         MamolError: If an option or a raw file is wrong, or the tables cannot be drawn or written.
     """
     _check(options)
-    if scene is None:
-        scene = load_scene(options.dataset, options.root, modalities=options.modalities, scene_file=options.scene_file)
-    if taken := [name for name in scene.rasters if name in TAKEN]:
+    area = _read(options) if scene is None else Area.of_one(scene)
+    if taken := [name for name in area.channels if name in TAKEN]:
         raise MamolError(f"modality {', '.join(taken)}: tables use this name for something else; give another")
-    patch_size = _patch_size(options, scene)
-    assert scene.maps is not None  # load_scene refuses a scene without labels
-    there = holes.natural(scene.rasters, patch_size, options.min_valid)
-    maps, left_out = (scene.maps, 0) if there is None else holes.without_unseen(scene.maps, there)
+    patch_size = _patch_size(options, area)
+    maps, there = area.maps(options.protocol), area.natural(patch_size, options.min_valid)
+    maps, left_out = (maps, 0) if there is None else holes.without_unseen(maps, there)
     split = splits.draw(
         options.protocol,
         maps,
         options.per_class,
         seed=options.seed,
         patch_size=patch_size + options.margin,
-        classes=scene.classes,
+        classes=area.classes,
+        extents=area.extents,
     )
     samples = sum(len(pixels) for pixels in split.pixels.values())
     if options.layout == "patches":
-        check_size(scene.channels, patch_size + 2 * options.margin, samples)
-    positions_known = scene.window_size is None
+        check_size(area.channels, patch_size + 2 * options.margin, samples)
+    positions_known = area.window_size is None
     overlap = measure(split.pixels["train"], split.pixels["test"], patch_size, positions_known=positions_known)
-    natural = {} if there is None else {s: _patterns(there, scene, p) for s, p in split.pixels.items()}
-    info = _info(options, scene, split, overlap, patch_size)
+    natural = {} if there is None else {s: _patterns(there, area, p) for s, p in split.pixels.items()}
+    info = _info(options, area, split, overlap, patch_size)
     info = replace(info, natural={s: _totals(rows) for s, rows in natural.items()}, left_out=left_out)
     try:
-        files = write_tables(options.out, info, scene, split.pixels, there)
+        files = write_tables(options.out, info, area, split.pixels, there)
     except OSError as error:
         raise MamolError(
             f"out {options.out}: cannot be written ({error}); free space or give another folder"
         ) from error
-    return _report(options, info, overlap, natural, files)
+    return _report(options, info, split, overlap, natural, files)
+
+
+def _read(options: Options) -> Area:
+    several = find_area(options.root, options.scene_file) if facts_of(options.dataset) is ANY_SCENE else None
+    if several is not None:
+        return read_area(several, options.modalities)
+    return Area.of_one(
+        load_scene(options.dataset, options.root, modalities=options.modalities, scene_file=options.scene_file)
+    )
 
 
 def _check(options: Options) -> None:
@@ -130,8 +142,8 @@ def _check(options: Options) -> None:
     check_folder(options.out)
 
 
-def _patch_size(options: Options, scene: Scene) -> int:
-    if scene.window_size is None:
+def _patch_size(options: Options, area: Area) -> int:
+    if area.window_size is None:
         return options.patch_size or DEFAULT_PATCH_SIZE
     where = f"{options.root} is a pre-cut release, whose samples have no place in a scene"
     if options.layout == "scene":
@@ -140,42 +152,41 @@ def _patch_size(options: Options, scene: Scene) -> int:
         raise MamolError(f"margin {options.margin}: {where}; leave it out")
     if options.protocol == "blocks":
         raise MamolError(f"protocol blocks: {where}; use --protocol disjoint")
-    if options.patch_size not in (None, scene.window_size):
-        LOGGER.warning("patch-size %d is ignored: the release has windows of %d", options.patch_size, scene.window_size)
-    return scene.window_size
+    if options.patch_size not in (None, area.window_size):
+        LOGGER.warning("patch-size %d is ignored: the release has windows of %d", options.patch_size, area.window_size)
+    return area.window_size
 
 
-def _info(options: Options, scene: Scene, split: Split, overlap: Overlap, patch_size: int) -> SceneInfo:
+def _info(options: Options, area: Area, split: Split, overlap: Overlap, patch_size: int) -> SceneInfo:
     statistics = {
-        name: _mean_and_std(name, scene.cutter(name, patch_size), split.pixels["train"]) for name in scene.rasters
+        name: _mean_and_std(name, area.cutter(name, patch_size), split.pixels["train"]) for name in area.channels
     }
     return SceneInfo(
         format_version=SCENE_VERSION,
         min_valid=options.min_valid,
         dataset=facts_of(options.dataset).name,
-        scene=scene.name,
-        note=scene.facts.note,
-        modalities=scene.channels,
-        classes=scene.classes,
+        scene=area.name,
+        note=area.note,
+        modalities=area.channels,
+        classes=area.classes,
         patch_size=patch_size,
         layout=options.layout,
         protocol=options.protocol,
         seed=options.seed,
         split="",
-        counts={name: _counts(pixels, scene.classes) for name, pixels in split.pixels.items()},
+        counts={name: _counts(pixels, area.classes) for name, pixels in split.pixels.items()},
         shortfall={
-            name: {scene.classes[index]: number for index, number in lacking.items()}
+            name: {area.classes[index]: number for index, number in lacking.items()}
             for name, lacking in split.shortfall.items()
         },
         mean={name: mean for name, (mean, _) in statistics.items()},
         std={name: std for name, (_, std) in statistics.items()},
-        sources=scene.sources,
+        sources=area.sources,
         overlap=overlap.plain(),
-        scene_shape=(scene.height, scene.width),
+        scene_shape=area.extents.shape,
         output="",
-        colours=tuple(scene.colours[name] for name in scene.classes)
-        if set(scene.classes) <= set(scene.colours)
-        else (),
+        colours=area.colours,
+        scenes=area.extents.each if area.extents.several else (),
         margin=options.margin,
     )
 
@@ -187,7 +198,7 @@ def _counts(pixels: Pixels, classes: tuple[str, ...]) -> dict[str, int]:
 
 def _mean_and_std(name: str, cutter: Cutter, train: Pixels) -> tuple[list[float], list[float]]:
     """Mean and standard deviation per band of the training pixels; 1 instead of the deviation of a constant band."""
-    values = cutter.centres(train.rows, train.cols).astype(np.float64)
+    values = cutter.centres(train.rows, train.cols, train.scenes).astype(np.float64)
     values = values[~np.isnan(values).any(axis=1)]
     if not len(values):
         raise MamolError(f"modality {name}: it saw no training pixel; leave it out with --modalities, or draw others")
@@ -196,12 +207,13 @@ def _mean_and_std(name: str, cutter: Cutter, train: Pixels) -> tuple[list[float]
     return mean.tolist(), np.where(constant, 1.0, std).tolist()
 
 
-def _patterns(there: tuple[holes.Valid, ...], scene: Scene, pixels: Pixels) -> dict[str, dict[str, int]]:
+def _patterns(there: tuple[holes.Valid, ...], area: Area, pixels: Pixels) -> dict[str, dict[str, int]]:
     """Natural pattern -> class -> samples, most complete pattern first."""
-    rows = holes.natural_at(there, len(there), pixels.rows, pixels.cols)
-    patterns = realised(rows, list(scene.rasters))["patterns"]
-    names = np.array([pattern_name(row, list(scene.rasters)) for row in rows], object)
-    return {pattern: _counts(pixels.of(names == pattern), scene.classes) for pattern in patterns}
+    modalities = list(area.channels)
+    rows = holes.natural_at(there, len(there), area.extents.numbers(pixels.rows, pixels.cols, pixels.scenes))
+    patterns = realised(rows, modalities)["patterns"]
+    names = np.array([pattern_name(row, modalities) for row in rows], object)
+    return {pattern: _counts(pixels.of(names == pattern), area.classes) for pattern in patterns}
 
 
 def _totals(patterns: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
@@ -211,15 +223,18 @@ def _totals(patterns: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 def _report(
     options: Options,
     info: SceneInfo,
+    split: Split,
     overlap: Overlap,
     natural: Mapping[str, Mapping[str, Mapping[str, int]]],
     files: list[Path],
 ) -> str:
     bands = ", ".join(f"{name} {count}" for name, count in info.modalities.items())
+    size = f"{len(info.scenes)} scenes" if info.scenes else f"{info.scene_shape[0]} x {info.scene_shape[1]}"
     lines = [
-        f"{info.scene}: {info.scene_shape[0]} x {info.scene_shape[1]}, bands: {bands}, windows of {info.patch_size}",
+        f"{info.scene}: {size}, bands: {bands}, windows of {info.patch_size}",
         f"protocol {info.protocol}, seed {info.seed}, layout {info.layout}",
         *([f"note: {info.note}"] if info.note else []),
+        *_scene_lines(info.extents, split),
         "",
         *count_table(info.counts, info.classes, {split: sum(per.values()) for split, per in info.counts.items()}),
         "",
@@ -230,6 +245,16 @@ def _report(
     ]
     config = facts_of(options.dataset).configs.get(len(info.modalities), "remote")
     return "\n".join([*lines, f"next: python run.py with {config} data_root={options.out}"])
+
+
+def _scene_lines(extents: Extents, split: Split) -> list[str]:
+    """A line for each of several scenes: its size, and its samples per split."""
+    lines = []
+    for number, each in enumerate(extents.each if extents.several else ()):
+        samples = ", ".join(f"{name} {np.count_nonzero(own.scenes == number)}" for name, own in split.pixels.items())
+        note = f" (note: {each.note})" if each.note else ""
+        lines.append(f"{each.name}: {each.height} x {each.width}, {samples}{note}")
+    return lines
 
 
 def _natural_lines(info: SceneInfo, natural: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[str]:

@@ -14,10 +14,9 @@ from mamol.data.facts import ArrayFile, Candidates
 from mamol.data.grid import GeoReference, Grid
 from mamol.data.matfiles import read_mat
 from mamol.data.sources import ArraySource, RasterSource
-from mamol.data.validity import not_finite
 from mamol.data.warping import check_overlap, onto
 
-__all__ = ["Found", "GeoReference", "RawFolder", "as_labels", "as_raster", "check_finite", "is_raster", "read_array"]
+__all__ = ["Found", "GeoReference", "RawFolder", "as_labels", "as_raster", "is_raster", "read_array"]
 RASTERS = tuple(f".{each}" for each in ("tif", "tiff", "jp2", "vrt") if each in raster_driver_extensions())
 """What this GDAL reads; some builds have no JPEG 2000."""
 SUFFIXES = (".mat", ".npy", *RASTERS)
@@ -271,22 +270,3 @@ def ordered(array: np.ndarray, shape: tuple[int, ...] | None, path: Path | str) 
             "all files of a scene must lie on one grid, or say where they lie (GeoTIFF)"
         )
     return raster.transpose(fitting[0])
-
-
-def check_finite(array: np.ndarray, path: Path | str) -> None:
-    """Refuses values that float32 cannot hold as finite numbers, in a release of samples.
-
-    Args:
-        array: (N, …, C), bands last.
-        path: Its file, or what else to call it, for the message.
-
-    Raises:
-        MamolError: If a band has NaN, infinity or a value beyond float32.
-    """
-    table = array.reshape(len(array), -1, array.shape[-1])
-    wrong = [band + 1 for band in range(table.shape[2]) if not_finite(table[:, :, band : band + 1]).any()]
-    if wrong:
-        raise MamolError(
-            f"{path}: band {', '.join(map(str, wrong[:5]))} (counted from 1) has NaN or infinite values; "
-            "fill or drop them before building tables"
-        )

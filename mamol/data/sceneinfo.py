@@ -11,6 +11,7 @@ import pyarrow as pa
 from mamol.core.errors import MamolError
 from mamol.core.modality import WINDOW, Modality
 from mamol.data.arrowfiles import FORMAT_VERSION, METADATA_KEY, REBUILD, SCENE_VERSION, parsed
+from mamol.data.extents import Extent, Extents
 from mamol.data.facts import shown_name
 from mamol.data.holes import MIN_VALID
 from mamol.data.tableinfo import Statistics, TableInfo
@@ -23,10 +24,14 @@ AVAILABLE = "available"
 """The column that says which modalities a sample has by nature."""
 NATURE = ("min_valid", "natural", "left_out")
 """The fields that version 1 does not have: every sample had every modality."""
+SCENES = "scenes"
+"""The field of tables of several scenes."""
 DENSE = "dense"
 """The key of what only dense heads need: the windows' margin."""
-RESERVED = ("content", "scenes")
-"""Keys that version 2 may have: hashes of contents, the scenes of several."""
+RESERVED = ("content",)
+"""Keys that version 2 may have: hashes of contents."""
+OPTIONAL = (COLOURS, SCENES, "margin")
+"""The fields that a table need not have."""
 OPTIONAL_COLUMNS = {"polygon": pa.uint32(), "scene": pa.int32()}
 """Columns that version 2 may have: the number of each sample's polygon, and of its scene."""
 TAKEN = ("scene", "polygon", "index", "label", "row", "col", "available", "dense")
@@ -55,13 +60,14 @@ class SceneInfo(TableInfo):
         std: Modality -> standard deviation per band of the training pixels, 1 for a constant band.
         sources: Raw file -> sha256.
         overlap: Measured overlap of test with train (the fields of ``overlap.Overlap``).
-        scene_shape: Height and width of the grid that row and col refer to.
+        scene_shape: Height and width of the grid that row and col refer to; of several scenes, their pixels and 1.
         output: sha256 that all files written together share.
         min_valid: Share of a sample's window that a sensor must have seen.
         natural: Split -> pattern -> samples that have it by nature; empty where every sample has every modality.
         left_out: Labelled pixels that no sensor saw.
         colours: ``#rrggbb`` of the classes on maps, in label order; empty where nobody chose any.
-        margin: Pixels that stored windows have on each side beyond P, so that they can be shifted.
+        scenes: Names, sizes and notes of several scenes, in the order of their numbers; empty where there is one.
+        margin: Pixels that windows can be shifted; as many more are stored on each side in layout ``patches``.
     """
 
     format_version: int
@@ -87,7 +93,13 @@ class SceneInfo(TableInfo):
     natural: dict[str, dict[str, int]] = field(default_factory=dict)
     left_out: int = 0
     colours: tuple[str, ...] = ()
+    scenes: tuple[Extent, ...] = ()
     margin: int = 0
+
+    @property
+    def extents(self) -> Extents:
+        """The sizes of the scenes that row and col, and a scene's number, refer to."""
+        return Extents(self.scenes) if self.scenes else Extents.of_one(*self.scene_shape)
 
     @property
     def placed(self) -> bool:
@@ -103,8 +115,8 @@ class SceneInfo(TableInfo):
     def reach(self) -> int:
         """Pixels by which windows can be shifted.
 
-        Rasters are stored whole in layout ``scene``, but protocol ``blocks`` promises that no pixel is seen from two
-        splits, for which the blocks have to know of the margin.
+        Layout ``scene`` has all pixels; but protocol ``blocks`` promises that no pixel is seen from two splits, for
+        which the blocks have to know of the margin.
         """
         free = self.layout == "scene" and self.protocol != "blocks"
         return self.patch_size // 2 if free else self.margin
@@ -145,10 +157,11 @@ class SceneInfo(TableInfo):
         return {**about, "natural": self.natural, "left_out": self.left_out} if self.natural else about
 
     def plain(self) -> dict[str, Any]:
-        """Its fields by name, but for the colours, which change no result, and for what version 1 does not have."""
-        hidden = (COLOURS,) if self.format_version == SCENE_VERSION else (COLOURS, *NATURE)
-        plain = {name: value for name, value in asdict(self).items() if name not in (*hidden, "margin")}
-        return {**plain, DENSE: {"margin": self.margin}} if self.margin else plain
+        """Its fields by name, but for the colours, which change no result, and for what it does not have."""
+        hidden = (*OPTIONAL,) if self.format_version == SCENE_VERSION else (*OPTIONAL, *NATURE)
+        scenes = {SCENES: [each.plain() for each in self.scenes]} if self.scenes else {}
+        dense = {DENSE: {"margin": self.margin}} if self.margin else {}
+        return {name: value for name, value in asdict(self).items() if name not in hidden} | scenes | dense
 
     def to_json(self) -> str:
         """The JSON text; modalities are in a list, because their order counts."""
@@ -166,13 +179,18 @@ class SceneInfo(TableInfo):
         Raises:
             MamolError: If it is of another version of the format or not complete.
         """
-        needed = [each.name for each in fields(cls) if each.name not in (COLOURS, "margin", *NATURE)]
-        content = parsed(text, path, needed, (COLOURS, DENSE, *NATURE, *RESERVED), (FORMAT_VERSION, SCENE_VERSION))
+        optional = (COLOURS, SCENES, DENSE, *NATURE)
+        needed = [each.name for each in fields(cls) if each.name not in (*OPTIONAL, *NATURE)]
+        content = parsed(text, path, needed, (*optional, *RESERVED), (FORMAT_VERSION, SCENE_VERSION))
         if content["format_version"] == SCENE_VERSION and (lacking := set(NATURE) - set(content)):
             raise MamolError(f"{path}: its metadata lacks or adds {', '.join(sorted(lacking))}; {REBUILD}")
         content = {key: value for key, value in content.items() if key not in RESERVED}
         margin = content.pop(DENSE, {}).get("margin", 0)
         height, width = content["scene_shape"]
+        try:
+            scenes = tuple(Extent.of_plain(each) for each in content.get(SCENES, ()))
+        except (KeyError, TypeError, ValueError) as error:
+            raise MamolError(f"{path}: its scenes are damaged ({error!r}); {REBUILD}") from error
         return cls(
             **content
             | {
@@ -180,6 +198,7 @@ class SceneInfo(TableInfo):
                 "classes": tuple(content["classes"]),
                 COLOURS: tuple(content.get(COLOURS, ())),
                 "scene_shape": (height, width),
+                SCENES: scenes,
                 "margin": margin,
             }
         )
@@ -199,8 +218,9 @@ def schema_of(info: SceneInfo, optional: Collection[str] = ()) -> pa.Schema:
 
     Args:
         info: What the file says about itself.
-        optional: Which of ``OPTIONAL_COLUMNS`` it has.
+        optional: Which of ``OPTIONAL_COLUMNS`` it has beside those that the information asks for.
     """
+    optional = {*optional, "scene"} if info.scenes else optional
     shapes: dict[str, tuple[int, ...]] = {}
     if info.split == SCENE:
         shapes = {name: (info.scene_shape[1], bands) for name, bands in info.modalities.items()}

@@ -2,18 +2,21 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.colors import get_named_colors_mapping, to_hex
 
 from mamol.core.errors import MamolError
-from mamol.core.names import canonical_all
+from mamol.core.names import SPLITS, canonical_all
 from mamol.data.facts import SceneFacts
 from mamol.data.labelfacts import vector_labels
 from mamol.data.placejson import read_file, read_grid, read_raster
 
-KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "colours", "note", "grid")
+KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "colours", "note", "grid", "split")
+SCENES = "scenes"
+"""The key by which a scene.json lists several scenes instead of describing one."""
 
 
 def read_scene_json(path: Path) -> SceneFacts:
@@ -28,20 +31,19 @@ def read_scene_json(path: Path) -> SceneFacts:
     Raises:
         MamolError: If it is not such a file.
     """
-    content = _content(path)
+    content = json_of(path)
+    if SCENES in content:
+        raise MamolError(f"{path}: lists several scenes, and one is wanted here; give the folder of one of them")
+    check_keys(path, content, KEYS)
     modalities = content.get("modalities")
     if not isinstance(modalities, dict) or not modalities:
         raise MamolError(f'{path}: modalities is {modalities!r}; expected {{"hsi": {{"file": "HSI.mat"}}, …}}')
-    classes = content.get("classes", [])
-    if not isinstance(classes, list) or not all(isinstance(name, str) and name for name in classes):
-        raise MamolError(f"{path}: classes is {classes!r}; expected a list of names in label order")
-    if len(set(classes)) < len(classes):
-        raise MamolError(f"{path}: classes has a name twice; give every class its own name")
+    classes = classes_of(path, content)
     names = canonical_all(modalities)
     polygons = vector_labels(path, content)
     read = [read_raster(path, f"modalities.{key}", value) for key, value in modalities.items()]
     return SceneFacts(
-        name=_text(path, content, "name", path.parent.resolve().name),
+        name=text_of(path, content, "name", path.parent.resolve().name),
         modalities={name: place for name, (place, _) in zip(names, read, strict=True)},
         rasters={name: raster for name, (_, raster) in zip(names, read, strict=True)},
         grid=read_grid(path, content.get("grid"), names),
@@ -50,13 +52,22 @@ def read_scene_json(path: Path) -> SceneFacts:
         polygons=polygons,
         train_labels=read_file(path, "train_labels", content.get("train_labels")),
         test_labels=read_file(path, "test_labels", content.get("test_labels")),
-        classes=tuple(classes),
-        colours=_colours(path, content.get("colours", []), classes),
-        note=_text(path, content, "note", ""),
+        classes=classes,
+        colours=colours_of(path, content, classes),
+        note=text_of(path, content, "note", ""),
+        split=split_of(path, "split", content.get("split", "")),
     )
 
 
-def _content(path: Path) -> dict[str, Any]:
+def json_of(path: Path) -> dict[str, Any]:
+    """What a scene.json holds.
+
+    Args:
+        path: The file.
+
+    Raises:
+        MamolError: If it cannot be read, or is no JSON object.
+    """
     try:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -65,14 +76,70 @@ def _content(path: Path) -> dict[str, Any]:
         raise MamolError(f"{path}: not valid JSON ({error}); see docs/DATASETS.md for the format") from error
     if not isinstance(content, dict):
         raise MamolError(f"{path}: expected one JSON object; see docs/DATASETS.md for the format")
-    unknown = sorted(set(content) - set(KEYS))
-    if unknown:
-        raise MamolError(f"{path}: unknown key {', '.join(unknown)}; known are {', '.join(KEYS)}")
     return content
 
 
-def _colours(path: Path, given: Any, classes: list[str]) -> tuple[str, ...]:  # noqa: ANN401 - JSON from the user
-    """``#rrggbb`` of each class, in label order; none where none are given."""
+def check_keys(path: Path, content: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuses keys that mean nothing.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+        known: The keys that it may have.
+
+    Raises:
+        MamolError: If it has another.
+    """
+    if unknown := sorted(set(content) - set(known)):
+        raise MamolError(f"{path}: unknown key {', '.join(unknown)}; known are {', '.join(known)}")
+
+
+def classes_of(path: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes, in label order; none where none are given.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+
+    Raises:
+        MamolError: If they are no names, or one is there twice.
+    """
+    classes = content.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(name, str) and name for name in classes):
+        raise MamolError(f"{path}: classes is {classes!r}; expected a list of names in label order")
+    if len(set(classes)) < len(classes):
+        raise MamolError(f"{path}: classes has a name twice; give every class its own name")
+    return tuple(classes)
+
+
+def split_of(path: Path, key: str, value: object) -> str:
+    """A split that a scene belongs to.
+
+    Args:
+        path: The file, for messages.
+        key: Of the entry, for messages.
+        value: What it says; empty: nothing.
+
+    Raises:
+        MamolError: If there is no such split.
+    """
+    if value not in ("", *SPLITS):
+        raise MamolError(f"{path}: {key} is {value!r}; expected one of {', '.join(SPLITS)}")
+    return str(value)
+
+
+def colours_of(path: Path, content: Mapping[str, Any], classes: Sequence[str]) -> tuple[str, ...]:
+    """``#rrggbb`` of each class, in label order; none where none are given.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+        classes: Names of the classes.
+
+    Raises:
+        MamolError: If they are no colours, or not those of the classes.
+    """
+    given = content.get("colours", [])
     if not isinstance(given, list | dict):
         raise MamolError(f"{path}: colours is {given!r}; expected a list in label order, or class name -> colour")
     if not given:
@@ -97,7 +164,18 @@ def _is_colour(value: object) -> bool:
     return named or (isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value) is not None)
 
 
-def _text(path: Path, content: dict[str, Any], key: str, default: str) -> str:
+def text_of(path: Path, content: Mapping[str, Any], key: str, default: str) -> str:
+    """A text.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+        key: Of the text.
+        default: What stands for a key that is not there.
+
+    Raises:
+        MamolError: If it is none.
+    """
     value = content.get(key, default)
     if not isinstance(value, str):
         raise MamolError(f"{path}: {key} is {value!r}; expected text")

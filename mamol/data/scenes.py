@@ -22,6 +22,7 @@ from mamol.data.sources import Source
 
 __all__ = ["GeoReference", "Scene", "load_scene", "tell_invalid"]
 LOGGER = logging.getLogger(__name__)
+SCENE_JSON = "scene.json"
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def load_scene(
     scene_file: Path | None = None,
     need_labels: bool = True,
     whole: bool = True,
+    among: Sequence[str] | None = None,
 ) -> Scene:
     """Reads a scene, checks that its files fit together and brings them to one form.
 
@@ -125,17 +127,22 @@ def load_scene(
         need_labels: False for prediction: a folder without labels is then fine.
         whole: False: no raster is read into memory, ``readers`` read parts of it; nor are labels of a scene whose
             files say where they lie.
+        among: Class names of the area of which this scene is a part: it takes them if it lists none, and need not have
+            every class; None: it stands alone.
 
     Raises:
         MamolError: If a file or variable is missing or broken, or files do not fit together.
     """
     facts, folder = _describe(dataset, Path(root), scene_file)
+    alone = among is None
+    facts = replace(facts, classes=facts.classes or tuple(among or ()))
     names = _chosen(facts, folder, modalities)
     precut = find_precut(facts, folder)
     if precut is not None:
         if not need_labels:
             raise MamolError(f"{folder.root}: a pre-cut release holds samples, not a scene; there is no map to draw")
         samples = read_precut(precut, folder, names, facts.name)
+        tell_invalid(facts.name, samples.windows)
         maps: LabelMaps | None = samples.maps
         scene = Scene(facts.name, samples.windows, (), maps, None, folder.sources, samples.window_size, facts)
     else:
@@ -146,9 +153,10 @@ def load_scene(
         scene = Scene(facts.name, rasters, (), maps, None, folder.sources, facts=facts, readers=readers)
         scene = replace(scene, georeference=_place(folder, (scene.height, scene.width)))
         if facts.polygons and need_labels:
-            maps, facts = read_polygons(facts, facts.polygons, folder, (scene.height, scene.width), scene.georeference)
+            shape, place = (scene.height, scene.width), scene.georeference
+            maps, facts = read_polygons(facts, facts.polygons, folder, shape, place, alone=alone)
             scene = replace(scene, maps=maps, facts=facts)
-    names = class_names(facts, maps.every, folder.root) if maps and need_labels else facts.classes
+    names = class_names(facts, maps.every, folder.root, alone=alone) if maps and need_labels else facts.classes
     scene = replace(scene, classes=names)
     _compare_with_facts(scene)
     return scene
@@ -186,21 +194,20 @@ def tell_invalid(scene: str, rasters: Mapping[str, np.ndarray]) -> None:
 
     Args:
         scene: Its name, for messages.
-        rasters: Modality -> (H, W, C), NaN at invalid pixels.
+        rasters: Modality -> (H, W, C), or (N, 1, C, P, P) of a pre-cut release, NaN at invalid pixels.
 
     Raises:
         MamolError: If no pixel of a modality is valid.
     """
     for name, raster in rasters.items():
-        if raster.dtype.kind != "f" or not (invalid := int(np.isnan(raster[:, :, 0]).sum())):
+        if raster.dtype.kind != "f" or not (invalid := np.isnan(raster[:, :, 0])).any():
             continue
-        height, width = raster.shape[:2]
-        if invalid == height * width:
+        if invalid.all():
             raise MamolError(
-                f"{scene}: {name}: none of its {height} x {width} pixels is valid; all are nodata, NaN, masked or "
-                "outside its files: check its nodata, mask and bands, or leave the modality out"
+                f"{scene}: {name}: none of its {' x '.join(map(str, invalid.shape))} pixels is valid; all are nodata, "
+                "NaN, masked or outside its files: check its nodata, mask and bands, or leave the modality out"
             )
-        LOGGER.warning("%s: %s: %.3g %% of the pixels are invalid", scene, name, 100 * invalid / (height * width))
+        LOGGER.warning("%s: %s: %.3g %% of the pixels are invalid", scene, name, 100 * invalid.mean())
 
 
 def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneFacts, RawFolder]:
@@ -213,9 +220,15 @@ def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneF
     if facts is not ANY_SCENE:
         if scene_file is not None:
             raise MamolError(f"scene {scene_file}: only --dataset scene takes a scene.json, not {facts.name}")
+        if (root / SCENE_JSON).is_file():
+            LOGGER.warning(
+                "%s: not read, as dataset %s is described in the program; --dataset scene builds tables by the file",
+                root / SCENE_JSON,
+                facts.name,
+            )
         return facts, folder
-    if scene_file is None and (root / "scene.json").is_file():
-        scene_file = root / "scene.json"
+    if scene_file is None and (root / SCENE_JSON).is_file():
+        scene_file = root / SCENE_JSON
     if scene_file is not None:
         return read_scene_json(Path(scene_file)), folder
     return replace(ANY_SCENE, name=root.resolve().name, classes=_classes_in_meta_json(root)), folder

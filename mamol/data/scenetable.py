@@ -1,8 +1,9 @@
 """Reading the tables of a scene: what a split is on disk, and how windows come out of it.
 
 ``<out>/train.arrow``, ``val.arrow`` and ``test.arrow`` are Arrow IPC files. With layout ``patches`` each has the
-windows of its pixels; with layout ``scene`` the rasters lie once in ``<out>/scene.arrow``, one image row per table row,
-and the windows are cut when they are asked for. Both give the same bits. docs/DATASETS.md has the format.
+windows of its pixels; with layout ``scene`` the rasters lie once in ``<out>/scene.arrow``, one image row per table row
+(of several scenes one pixel per table row), and the windows are cut when they are asked for. Both give the same bits.
+docs/DATASETS.md has the format.
 """
 
 import hashlib
@@ -32,9 +33,10 @@ class SceneTable(Table[SceneInfo]):
         label: (N,) int64, from 0.
         row: (N,) int32.
         col: (N,) int32.
+        scene: (N,) int32, the number of its scene; None where there is one.
         group: None: no pixel stands for several samples.
-        fingerprint: sha256 over dataset, protocol, seed, split, row, col and label: which samples these are,
-            whatever the layout and the modalities.
+        fingerprint: sha256 over dataset, protocol, seed, split, row, col and label, and scene where there are
+            several: which samples these are, whatever the layout and the modalities.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -54,6 +56,12 @@ class SceneTable(Table[SceneInfo]):
                 f"{self.path}: labels go from {self.label.min()} to {self.label.max()}, expected 0 to {classes - 1}; "
                 "build it again with make_arrow.py"
             )
+        self.scene = table["scene"].to_numpy() if self.info.scenes else None
+        if self.scene is not None and len(self) and not (self.scene.min() >= 0 and self.scene.max() < len(self.parts)):
+            raise MamolError(
+                f"{self.path}: scenes go from {self.scene.min()} to {self.scene.max()}, expected 0 to "
+                f"{len(self.parts) - 1}; build it again with make_arrow.py"
+            )
         self.natural = _natural(table)
         self.fingerprint = self._fingerprint()
         self._readers = self._window_readers(table)
@@ -63,7 +71,15 @@ class SceneTable(Table[SceneInfo]):
     @property
     def keys(self) -> dict[str, np.ndarray]:
         """The columns that identify a sample."""
-        return {"row": self.row, "col": self.col}
+        scene = {} if self.scene is None else {"scene": self.scene}
+        return {**scene, "row": self.row, "col": self.col}
+
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        """The samples of each scene, where there are several."""
+        if self.scene is None:
+            return {}
+        return {each.name: np.equal(self.scene, number) for number, each in enumerate(self.info.scenes)}
 
     @classmethod
     def open(cls, path: Path | str) -> "SceneTable":
@@ -117,15 +133,27 @@ class SceneTable(Table[SceneInfo]):
         rasters_info, rasters = _map(self.path.with_name(f"{SCENE}.arrow"))
         if rasters_info.output != info.output:
             raise MamolError(mixed(self.path.parent))
-        height, width = info.scene_shape
         readers = {}
         for name, bands in info.modalities.items():
             pixels = ChunkedRows([chunk.reshape(-1, bands) for chunk in _tensors(rasters, name)])
-            readers[name] = self._cut_with(WindowCutter.of_pixels(pixels, height, width, info.patch_size))
+            readers[name] = self._cut_with(WindowCutter.of_pixels(pixels, info.extents, info.patch_size))
         return readers
 
     def _cut_with(self, cutter: WindowCutter) -> Reader:
-        return lambda indices, shift: cutter.cut(self.row[indices] + shift[:, 0], self.col[indices] + shift[:, 1])
+        return lambda indices, shift: cutter.cut(*self.middles(indices, shift))
+
+    def middles(self, indices: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Which pixels are in the middle of windows.
+
+        Args:
+            indices: (B,) sample indices.
+            shift: (B, 2) pixels by which each window lies lower and further right.
+
+        Returns:
+            Their rows and columns, which may be beyond the border, and their scenes; None where there is one scene.
+        """
+        scenes = None if self.scene is None else self.scene[indices]
+        return self.row[indices] + shift[:, 0], self.col[indices] + shift[:, 1], scenes
 
     def _crop_from(self, stored: ChunkedRows) -> Reader:
         size, margin = self.info.patch_size, self.info.margin
@@ -144,7 +172,7 @@ class SceneTable(Table[SceneInfo]):
     def _fingerprint(self) -> str:
         info = self.info
         digest = hashlib.sha256(json.dumps([info.dataset, info.protocol, info.seed, info.split]).encode())
-        for column in (self.row, self.col, self.label):
+        for column in (self.row, self.col, self.label, *([] if self.scene is None else [self.scene])):
             digest.update(column.tobytes())
         return digest.hexdigest()
 

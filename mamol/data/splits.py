@@ -1,15 +1,17 @@
 """Which labelled pixels train, validate and test."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mamol.core.errors import MamolError
 from mamol.core.names import PROTOCOLS, SPLITS
 from mamol.data.blocks import eligible_pixels
+from mamol.data.extents import Extents
 from mamol.data.labels import LabelMaps
 from mamol.data.polygonsplit import called, polygon_pools
+from mamol.data.scenesplit import scene_pools
 
 DEFAULT_PER_CLASS = {"train": 100, "val": 50, "test": 300}
 VAL_SHARE_OF_OFFICIAL = 0.1
@@ -24,19 +26,21 @@ _ORDER = ("train", "test", "val")
 
 @dataclass(frozen=True)
 class Pixels:
-    """The pixels of one split, in row-major order.
+    """The pixels of one split, in row-major order, scene after scene.
 
     Attributes:
         rows: (N,) int32.
         cols: (N,) int32.
         labels: (N,) int64, from 0.
         polygons: (N,) uint32, the polygon that each lies in; None if the labels are no polygons.
+        scenes: (N,) int32, the scene that each lies in, from 0; None if there is one.
     """
 
     rows: np.ndarray
     cols: np.ndarray
     labels: np.ndarray
     polygons: np.ndarray | None = None
+    scenes: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of pixels."""
@@ -48,8 +52,7 @@ class Pixels:
         Args:
             chosen: (N,) bool.
         """
-        polygons = None if self.polygons is None else self.polygons[chosen]
-        return Pixels(self.rows[chosen], self.cols[chosen], self.labels[chosen], polygons)
+        return replace(self, **{name: column[chosen] for name, column in vars(self).items() if column is not None})
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def draw(
     seed: int = 0,
     patch_size: int = 14,
     classes: Sequence[str] = (),
+    extents: Extents | None = None,
 ) -> Split:
     """Draws a split.
 
@@ -80,43 +84,42 @@ def draw(
     as in the released code, so that they share pixels; val from the rest. ``official``: the release's maps, all their
     pixels unless a number is given; val is what a given number left over of the training map, else up to a tenth of
     each class held out of it. ``blocks``: disjoint blocks of the scene, far enough apart that no windows of two splits
-    share a pixel. ``polygons``: whole polygons, so that no field is in two splits.
+    share a pixel. ``polygons``: whole polygons, so that no field is in two splits. ``scenes``: whole scenes.
+
+    Numbers per class are of all scenes together.
 
     Args:
         protocol: One of ``PROTOCOLS``.
-        maps: The labels.
+        maps: The labels; of several scenes, of all pixels, counted through.
         per_class: Split -> pixels per class, or all; None or absent: 100 train, 50 val, 300 test (``official``: all
             of them).
         seed: The same seed gives the same split.
         patch_size: Side of the windows, for ``blocks``.
         classes: Names of the classes 1 … K, for messages.
+        extents: The scenes; None: there is one, in the shape of the maps.
 
     Raises:
         MamolError: If the protocol is unknown or needs maps that are not there, a number is out of range, or a class
             gets no training pixel.
     """
     check_request(protocol, per_class, seed)
-    if protocol == "official" and (maps.train is None or maps.test is None):
-        raise MamolError(
-            "protocol official: there are no training and test label maps (such as TRLabel.mat, TSLabel.mat); "
-            "add them, name them in a scene.json, or use --protocol disjoint"
-        )
     wanted = {split: _limit(per_class.get(split), DEFAULT_PER_CLASS[split]) for split in SPLITS}
     rng = np.random.default_rng(seed)
+    extents = Extents.of_one(*maps.every.shape) if extents is None else extents
     if protocol == "official":
         chosen, shortfall = _official(maps, per_class, wanted, rng)
     else:
         if protocol == "polygons":
             pools = polygon_pools(maps, wanted, rng, classes)
+        elif protocol == "scenes":
+            pools = scene_pools(maps.every, extents, wanted, rng, classes)
         elif protocol == "blocks":
-            least = {split: 1 if number is None else number for split, number in wanted.items()}
-            pools = eligible_pixels(maps.every, least, patch_size, rng)
+            pools = eligible_pixels(extents.parts(maps.every), wanted, patch_size, rng)
         else:
             pools = dict.fromkeys(SPLITS, maps.every.ravel())
         chosen, shortfall = _choose(pools, wanted, rng, independent=protocol == "paper")
-    pixels = {split: _pixels(*chosen[split], maps) for split in SPLITS}
-    untrained = sorted(set(range(maps.every.max())) - set(pixels["train"].labels))
-    if untrained:
+    pixels = {split: _pixels(*chosen[split], maps, extents) for split in SPLITS}
+    if untrained := sorted(set(range(maps.every.max())) - set(pixels["train"].labels)):
         names = ", ".join(called(index + 1, classes) for index in untrained)
         raise MamolError(
             f"protocol {protocol}: class {names} gets no training pixel; choose another protocol or seed, or merge the "
@@ -205,7 +208,12 @@ def _choose(
 def _official(
     maps: LabelMaps, per_class: PerClass, wanted: Mapping[str, int | None], rng: np.random.Generator
 ) -> tuple[dict[str, Choice], dict[str, dict[int, int]]]:
-    train_map, test_map = (np.zeros(0, np.int64) if each is None else each.ravel() for each in (maps.train, maps.test))
+    if maps.train is None or maps.test is None:
+        raise MamolError(
+            "protocol official: there are no training and test label maps (such as TRLabel.mat, TSLabel.mat); "
+            "add them, name them in a scene.json, or use --protocol disjoint"
+        )
+    train_map, test_map = maps.train.ravel(), maps.test.ravel()
     chosen: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     shortfall: dict[str, dict[int, int]] = {}
     for number in range(1, int(maps.every.max()) + 1):
@@ -233,7 +241,7 @@ def _official(
     return result, shortfall
 
 
-def _pixels(flat: np.ndarray, labels: np.ndarray, maps: LabelMaps) -> Pixels:
-    rows, cols = np.divmod(flat, maps.every.shape[1])
+def _pixels(flat: np.ndarray, labels: np.ndarray, maps: LabelMaps, extents: Extents) -> Pixels:
+    rows, cols, scenes = extents.places(flat)
     polygons = None if maps.polygons is None else maps.polygons.ravel()[flat]
-    return Pixels(rows.astype(np.int32), cols.astype(np.int32), labels.astype(np.int64) - 1, polygons)
+    return Pixels(rows, cols, labels.astype(np.int64) - 1, polygons, scenes)

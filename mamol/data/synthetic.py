@@ -7,7 +7,9 @@ roads), then what each sensor sees of it. No sensor tells all six classes apart:
 * LiDAR: water, roads and grass are flat; trees are as tall as buildings.
 * SAR: water, roads and the rough classes differ in backscatter, but speckle blurs neighbouring classes.
 
-Command line: ``python -m mamol.data.synthetic --out DIR [--seed 0]``.
+With holes, clouds hide a quarter of HSI, and the swath of the SAR ends inside the scene.
+
+Command line: ``python -m mamol.data.synthetic --out DIR [--seed 0] [--holes]``.
 """
 
 import argparse
@@ -62,9 +64,16 @@ _COVERS = (
 _MATERIAL_SPREAD = 0.13
 _FIELD_DECIBELS = 1.2
 _LOOKS = 4
+CLOUDED, UNCOVERED = 0.25, 0.2
+"""Shares of the scene that clouds hide from HSI, and that lie outside the SAR's swath."""
+_CLOUD_PIXELS = 5.0
+_SWATH_TILT = 0.25
+"""Columns by which the edge of a swath moves from a row to the next."""
 
 
-def write_synthetic_scene(root: Path, *, seed: int = 0, height: int = 96, width: int = 160) -> Path:
+def write_synthetic_scene(
+    root: Path, *, seed: int = 0, height: int = 96, width: int = 160, holes: bool = False
+) -> Path:
     """Writes a scene as four MATLAB files, in the layout that the paper's README uses.
 
     ``HSI.mat['HSI']`` (H, W, 48) uint16, reflectance × 10 000 at 400-1000 nm; ``LiDAR.mat['LiDAR']`` (H, W) float32,
@@ -76,6 +85,8 @@ def write_synthetic_scene(root: Path, *, seed: int = 0, height: int = 96, width:
         seed: Seed of everything random; the same seed gives the same bytes.
         height: Rows, at least ``SMALLEST_SIDE``.
         width: Columns, at least ``SMALLEST_SIDE``.
+        holes: Whether HSI has clouds and the SAR ends at the edge of its swath. What they did not see is NaN, so HSI
+            is then float32; all else is as without.
 
     Returns:
         ``root``.
@@ -85,7 +96,7 @@ def write_synthetic_scene(root: Path, *, seed: int = 0, height: int = 96, width:
     """
     root = Path(root)
     _check(root, seed, height, width)
-    layout_rng, hsi_rng, lidar_rng, sar_rng, label_rng = np.random.default_rng(seed).spawn(5)
+    layout_rng, hsi_rng, lidar_rng, sar_rng, label_rng, cloud_rng = np.random.default_rng(seed).spawn(6)
     cover, field = _land_cover(layout_rng, height, width)
     rasters = {
         "HSI": _hyperspectral(hsi_rng, cover),
@@ -93,6 +104,10 @@ def write_synthetic_scene(root: Path, *, seed: int = 0, height: int = 96, width:
         "SAR": _sar(sar_rng, cover, field),
         "All_label": _ground_truth(label_rng, cover),
     }
+    if holes:
+        rasters["HSI"] = rasters["HSI"].astype(np.float32)
+        rasters["HSI"][cloud_blobs(cloud_rng, (height, width), CLOUDED)] = np.nan
+        rasters["SAR"][beyond_swath((height, width), UNCOVERED)] = np.nan
     for name, raster in rasters.items():
         _save_mat(root / f"{name}.mat", name, raster)
     return root
@@ -123,6 +138,30 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> n
     """A random field with mean 0, standard deviation 1 and a correlation length of about ``scale`` pixels."""
     field = gaussian_filter(rng.standard_normal(shape), scale, mode="reflect", axes=(0, 1))
     return (field - field.mean()) / field.std()
+
+
+def cloud_blobs(rng: np.random.Generator, shape: tuple[int, int], share: float) -> np.ndarray:
+    """Pixels (H, W) under clouds of some pixels' width.
+
+    Args:
+        rng: Source of chance.
+        shape: Rows and columns.
+        share: Of the pixels that they hide.
+    """
+    field = _smooth(rng, shape, _CLOUD_PIXELS)
+    return field > np.quantile(field, 1 - share)
+
+
+def beyond_swath(shape: tuple[int, int], share: float) -> np.ndarray:
+    """Pixels (H, W) to the right of a swath's slanting edge.
+
+    Args:
+        shape: Rows and columns.
+        share: Of the pixels that lie there.
+    """
+    row, col = np.mgrid[: shape[0], : shape[1]]
+    across = col + _SWATH_TILT * row
+    return across > np.quantile(across, 1 - share)
 
 
 def _land_cover(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,10 +214,11 @@ def _material_spectra() -> np.ndarray:
 def _hyperspectral(rng: np.random.Generator, cover: np.ndarray) -> np.ndarray:
     """Linear mixtures of materials under uneven light, as reflectance × 10 000, (H, W, BANDS) uint16."""
     spectra = _material_spectra()
-    shares = np.array([kind.materials for kind in _COVERS])[cover]
-    scatter = 0.8 * _smooth(rng, shares.shape, 2.5) + 0.6 * rng.standard_normal(shares.shape)
+    means = np.array([kind.materials for kind in _COVERS])[cover]
+    scatter = 0.8 * _smooth(rng, means.shape, 2.5) + 0.6 * rng.standard_normal(means.shape)
     # A material that a class does not contain does not appear by chance; its share scatters with its size.
-    shares = np.clip(shares + _MATERIAL_SPREAD * 2 * np.sqrt(shares) * scatter, 0, None)
+    shares = np.clip(means + _MATERIAL_SPREAD * 2 * np.sqrt(means) * scatter, 0, None)
+    shares = np.where(shares.any(axis=-1, keepdims=True), shares, means)  # chance may take all materials of a pixel
     shares /= shares.sum(axis=-1, keepdims=True)
     shares = gaussian_filter(shares, 0.6, axes=(0, 1))  # the point spread mixes neighbours
     light = 1 + 0.08 * _smooth(rng, cover.shape, 12)
@@ -220,9 +260,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     parser.add_argument("--height", type=int, default=96, help="rows (default: 96)")
     parser.add_argument("--width", type=int, default=160, help="columns (default: 160)")
+    parser.add_argument("--holes", action="store_true", help="clouds over HSI, and a swath edge in SAR, as NaN")
     options = parser.parse_args(arguments)
     try:
-        folder = write_synthetic_scene(options.out, seed=options.seed, height=options.height, width=options.width)
+        folder = write_synthetic_scene(
+            options.out, seed=options.seed, height=options.height, width=options.width, holes=options.holes
+        )
     except MamolError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -38,6 +38,11 @@ class Table(ABC, Generic[InfoT]):
     def keys(self) -> Mapping[str, NDArray[Any]]:
         """The columns that identify a sample, (N,) each."""
 
+    @property
+    def parts(self) -> Mapping[str, NDArray[np.bool_]]:
+        """Name of each scene -> (N,), which samples lie in it; empty unless the table has several scenes."""
+        return {}
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of samples."""

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
+from mamol.data.area import Area
 from mamol.data.holes import natural_at
 from mamol.data.patches import Cutter
 from mamol.data.progress import shown
 from mamol.data.sceneinfo import SCENE, SceneInfo, schema_of, tensor_type
-from mamol.data.scenes import Scene
 from mamol.data.splits import SPLITS, Pixels
 
 BATCH_BYTES = 32 * 2**20
@@ -36,8 +36,8 @@ def output_identity(info: SceneInfo, pixels: Mapping[str, Pixels]) -> str:
     content = json.loads(dataclasses.replace(info, split="", output="", colours=()).to_json())
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for split in SPLITS:
-        for column in (pixels[split].rows, pixels[split].cols, pixels[split].labels):
-            digest.update(column.tobytes())
+        for column in (pixels[split].rows, pixels[split].cols, pixels[split].labels, pixels[split].scenes):
+            digest.update(b"" if column is None else column.tobytes())
     return digest.hexdigest()
 
 
@@ -100,7 +100,7 @@ def _is_ours(path: Path) -> bool:
 def write_tables(
     out: Path,
     info: SceneInfo,
-    scene: Scene,
+    area: Area,
     pixels: Mapping[str, Pixels],
     there: Sequence[NDArray[np.bool_]] | None = None,
 ) -> list[Path]:
@@ -111,20 +111,20 @@ def write_tables(
     Args:
         out: The folder; it is created.
         info: The information, but for ``split`` and ``output``.
-        scene: The rasters.
+        area: The rasters.
         pixels: Split -> pixels.
-        there: (H, W) of each modality, where samples have it; None: everywhere.
+        there: (N,) of each modality, where samples have it; None: everywhere.
 
     Returns:
         The files.
     """
     info = dataclasses.replace(info, output=output_identity(info, pixels))
-    cutters = {name: scene.cutter(name, info.stored_size) for name in info.modalities}
+    cutters = {name: area.cutter(name, info.stored_size) for name in info.modalities}
     jobs = {
         split: _split_batches(dataclasses.replace(info, split=split), cutters, pixels[split], there) for split in SPLITS
     }
     if info.layout == "scene":
-        jobs[SCENE] = _scene_batches(dataclasses.replace(info, split=SCENE), scene)
+        jobs[SCENE] = _scene_batches(dataclasses.replace(info, split=SCENE), area)
     optional = {split: ("polygon",) for split in SPLITS if pixels[split].polygons is not None}
     schemas = {name: schema_of(dataclasses.replace(info, split=name), optional.get(name, ())) for name in jobs}
     return write_files(out, {name: (schemas[name], jobs[name]) for name in jobs})
@@ -159,21 +159,25 @@ def _split_batches(
     per_sample = bytes_as_patches(info.modalities, info.stored_size, 1) if stored else 16
     for part in _slices(len(pixels), per_sample):
         rows, cols = pixels.rows[part], pixels.cols[part]
-        columns = [_tensor_column(cutter.cut(rows, cols)) for cutter in stored.values()]
+        scenes = None if pixels.scenes is None else pixels.scenes[part]
+        columns = [_tensor_column(cutter.cut(rows, cols, scenes)) for cutter in stored.values()]
         columns += [pa.array(pixels.labels[part]), pa.array(rows), pa.array(cols)]
-        available = natural_at(there, len(cutters), rows, cols)
+        available = natural_at(there, len(cutters), info.extents.numbers(rows, cols, scenes))
         columns += [pa.FixedSizeListArray.from_arrays(pa.array(available.ravel()), len(cutters))]
-        if pixels.polygons is not None:
-            columns += [pa.array(pixels.polygons[part])]
+        optional = (None if pixels.polygons is None else pixels.polygons[part], scenes)
+        columns += [pa.array(each) for each in optional if each is not None]
         yield pa.record_batch(columns, schema=schema)
 
 
-def _scene_batches(info: SceneInfo, scene: Scene) -> Iterator[pa.RecordBatch]:
+def _scene_batches(info: SceneInfo, area: Area) -> Iterator[pa.RecordBatch]:
+    """The image rows of a scene; of several scenes the pixels of one after the other, as an image of one column."""
     schema = schema_of(info)
-    height, width = info.scene_shape
-    for part in _slices(height, width * sum(info.modalities.values()) * 4):
-        rows = [np.ascontiguousarray(scene.rasters[name][part], dtype=np.float32) for name in info.modalities]
-        yield pa.record_batch([_tensor_column(each) for each in rows], schema=schema)
+    width = info.scene_shape[1]
+    for scene in area.scenes:
+        rasters = [scene.rasters[name].reshape(-1, width, bands) for name, bands in info.modalities.items()]
+        for part in _slices(len(rasters[0]), width * sum(info.modalities.values()) * 4):
+            rows = [np.ascontiguousarray(each[part], dtype=np.float32) for each in rasters]
+            yield pa.record_batch([_tensor_column(each) for each in rows], schema=schema)
 
 
 def _slices(length: int, item_bytes: int) -> Iterator[slice]:

@@ -15,6 +15,10 @@ from mamol.core.errors import MamolError
 from mamol.data.scenes import GeoReference
 
 
+class Outside(MamolError):
+    """A place that a scene does not show."""
+
+
 @dataclass(frozen=True)
 class Area:
     """A rectangle of a scene's grid, and what of it is shown.
@@ -65,7 +69,7 @@ def area_of(
         polygon: A file of polygons; "": all.
 
     Raises:
-        MamolError: The scene has no place, the file cannot be read, or there is no overlap.
+        MamolError: The scene has no place, or the file cannot be read; ``Outside``: there is no overlap.
     """
     whole = Area(0, 0, height, width, georeference)
     if not bbox and not polygon:
@@ -89,9 +93,7 @@ def area_of(
     if left >= right or top >= bottom:
         edges = [transform * (x, y) for x in (0, width) for y in (0, height)]
         extent = _told([min(x for x, _ in edges), min(y for _, y in edges), *map(max, zip(*edges, strict=True))])
-        raise MamolError(
-            f"{wanted}: {_told(bounds)} is outside the scene, which is {extent} (left, bottom, right, top)"
-        )
+        raise Outside(f"{wanted}: {_told(bounds)} is outside the scene, which is {extent} (left, bottom, right, top)")
     moved = transform * Affine.translation(left, top)
     place = GeoReference(georeference.crs, tuple(moved)[:6])
     return Area(top, left, bottom - top, right - left, place, polygons)

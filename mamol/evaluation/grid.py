@@ -38,7 +38,7 @@ def evaluate(settings: Settings) -> str:
 
     Returns:
         The tables for people, and the folder with ``grid.csv``, ``patterns.csv``, ``evaluation.md`` and
-        ``accuracy.png``.
+        ``accuracy.png``; where the table has several scenes, also ``scenes.csv``.
 
     Raises:
         MamolError: Something the user gave does not fit; nothing is written then.
@@ -47,7 +47,8 @@ def evaluate(settings: Settings) -> str:
     asked = settings.evaluate
     masks = draw_masks(trained, asked.evaluate_ratios, asked.evaluate_types)
     probabilities = all_predictions(trained)
-    return _write(trained, score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained))
+    scenes = score_scenes(probabilities, trained, masks)
+    return _write(trained, score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained), scenes)
 
 
 def all_predictions(trained: Trained) -> NDArray[np.float32]:
@@ -119,6 +120,27 @@ def score_grid(probabilities: NDArray[np.float32], trained: Trained, masks: Draw
     return pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))
 
 
+def score_scenes(probabilities: NDArray[np.float32], trained: Trained, masks: Drawn) -> pd.DataFrame:
+    """The scores of each scene at every missing rate and type.
+
+    Args:
+        probabilities: Of ``all_predictions``.
+        trained: Checkpoint and tables.
+        masks: Of ``draw_masks``.
+
+    Returns:
+        A row per ``type``, ``ratio`` and ``scene``: ``n`` and the task's scores; none where the table has one scene.
+    """
+    table, task = trained.table, trained.task
+    rows = [
+        {"type": kind, "ratio": ratio, "scene": name, **row}
+        for (kind, ratio), mask in masks.items()
+        for name, row in task.per_scene(under_mask(probabilities, mask), table.label, table.parts).items()
+    ]
+    frame = pd.DataFrame(rows, columns=["type", "ratio", "scene", "n", *task.scores])
+    return frame.astype(dict.fromkeys(task.scores, float))
+
+
 def all_types(modalities: Sequence[str]) -> tuple[str, ...]:
     """Every missing type: each modality, every ``a+b`` that leaves something, and ``both``.
 
@@ -151,7 +173,9 @@ def score(
     info = table.info
     index = np.arange(len(table)) if samples is None else samples
     chosen, group = under_mask(probabilities, mask)[index], None if table.group is None else table.group[index]
-    return TASKS.find(info.task).report(chosen, table.label[index], mask[index], modalities, info.classes, group)
+    scenes = {name: of_scene[index] for name, of_scene in table.parts.items()}
+    task, label = TASKS.find(info.task), table.label[index]
+    return task.report(chosen, label, mask[index], modalities, info.classes, group, scenes)
 
 
 def _rows(result: dict[str, Any], scores: Sequence[str]) -> list[dict[str, Any]]:
@@ -175,11 +199,12 @@ def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.Dat
     return pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))
 
 
-def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame) -> str:
+def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame, scenes: pd.DataFrame) -> str:
     folder = trained.folder("evaluation")
     title = trained.title("test")
-    text = _as_text(title, trained, grid[grid["present"] == ALL], patterns)
-    for name, frame in (("grid", grid), ("patterns", patterns)):
+    text = _as_text(title, trained, grid[grid["present"] == ALL], patterns, scenes)
+    of_scenes = {"scenes": scenes} if len(scenes) else {}
+    for name, frame in {"grid": grid, "patterns": patterns, **of_scenes}.items():
         with replacing(folder / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False)
     score = trained.task.selection
@@ -191,22 +216,33 @@ def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame) -> str:
     return f"{text}\n\n{folder}"
 
 
-def _as_text(title: str, trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame) -> str:
+def _as_text(title: str, trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame, scenes: pd.DataFrame) -> str:
     parts = [
         f"# {title[0].upper()}{title[1:]}",
         f"Checkpoint {trained.checkpoint.name}, {len(trained.table)} test samples, "
         f"missing patterns drawn with seed {trained.settings.run.seed}.",
     ]
     for name in trained.task.scores:
-        unit = "×100" if name == "kappa" else "in percent"
-        wide = grid.pivot(index="type", columns="ratio", values=name).loc[grid["type"].unique()]
-        wide.columns = [f"{100 * ratio:g} %" for ratio in wide.columns]
-        parts += [f"## {name}, {unit}, by what goes missing and by missing rate"]
-        parts += [markdown(wide.rename_axis("missing").reset_index())]
+        parts += [f"## {name}, {_unit(name)}, by what goes missing and by missing rate"]
+        parts += [markdown(_wide(grid, ["type"], name))]
+    if len(scenes):
+        parts += [f"## {trained.task.selection} of each scene, {_unit(trained.task.selection)}"]
+        parts += [markdown(_wide(scenes, ["scene", "type"], trained.task.selection))]
     parts += ["## Every sample under each pattern", markdown(_with_intervals(patterns, trained.task.scores))]
     if set(SHARES) & set(trained.task.scores):
         parts += ["Intervals are Wilson's; all patterns are tested on the same samples."]
     return "\n\n".join(parts)
+
+
+def _unit(score: str) -> str:
+    return "×100" if score == "kappa" else "in percent"
+
+
+def _wide(rows: pd.DataFrame, by: list[str], score: str) -> pd.DataFrame:
+    """A line per scene or missing type, in the order of the rows, and a column per missing rate."""
+    wide = rows.pivot(index=by, columns="ratio", values=score).loc[rows.set_index(by).index.unique()]
+    wide.columns = [f"{100 * ratio:g} %" for ratio in wide.columns]
+    return wide.reset_index().rename(columns={"type": "missing"})
 
 
 def _with_intervals(patterns: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:

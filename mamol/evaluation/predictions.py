@@ -33,9 +33,10 @@ def frame(
         probabilities: (n, K) of them.
 
     Returns:
-        n rows with ``index``, the table's ``keys`` (``row`` and ``col``, or ``id`` and ``text``), ``label`` and
-        ``prediction`` (class numbers from 0; where samples have any number of classes, lists of them), ``pattern``
-        (text), and ``p_<class>`` for each class. ``attrs`` says which table it was.
+        n rows with ``index``, the table's ``keys`` (``row`` and ``col``, of several scenes ``scene`` before them; or
+        ``id`` and ``text``), ``label`` and ``prediction`` (class numbers from 0; where samples have any number of
+        classes, lists of them), ``pattern`` (text), and ``p_<class>`` for each class. ``attrs`` says which table it
+        was, and the names of several scenes.
     """
     info = table.info
     columns: dict[str, Any] = {
@@ -53,6 +54,7 @@ def frame(
         "fingerprint": table.fingerprint,
         "keys": list(table.keys),
         "classes": list(info.classes),
+        **({"scenes": list(table.parts)} if table.parts else {}),
     }
     return kept
 

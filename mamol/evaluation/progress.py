@@ -2,12 +2,16 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 EVERY = 60.0  # seconds between lines
+LOOK = 1.0  # seconds between looks at what others have done
 
 
 class Told:
@@ -69,6 +73,30 @@ class Told:
 
     def _line(self, text: str) -> None:
         sys.stderr.write(f"{self.what}: {text}\n")
+
+
+@contextmanager
+def watching(told: Told, done: Callable[[], int]) -> Iterator[None]:
+    """Tells of progress that other processes make, as long as the context lasts.
+
+    Args:
+        told: Where it is told.
+        done: Says how many steps there are so far.
+    """
+    over = Event()
+
+    def look() -> None:
+        while not over.wait(LOOK):
+            told.advance(done() - told.done)
+
+    watcher = Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        told.advance(done() - told.done)
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ INTERVAL = "95 % interval"  # head of the column
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """The scores as a table for people: one line for all samples and one per missing pattern.
+    """The scores as a table for people: one line for all samples, one per missing pattern, one per scene of several.
 
     Patterns hold different samples, and few of them; so a score that is a share of the samples has Wilson's 95 %
     interval beside it.
@@ -17,6 +17,7 @@ def as_text(result: dict[str, Any]) -> str:
         result: As ``mamol.core.task.Task.report`` gives it.
     """
     rows = [("all", result), *result["per_pattern"].items()]
+    rows += [(f"in {name}", row) for name, row in result.get("per_scene", {}).items()]
     names = [name for name, value in rows[-1][1].items() if name != "n" and not isinstance(value, dict)]
     heads = []
     for name in names:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from mamol.core.errors import MamolError
-from mamol.launch.job import Job, Outcome
+from mamol.launch.job import AnyJob, Outcome
 
 # name -> class beside this file, package that it needs, file that pins the package
 LAUNCHERS = {
@@ -19,7 +19,7 @@ LAUNCHERS = {
 class Launcher(Protocol):
     """Does jobs, several at once."""
 
-    def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def outcomes(self, jobs: Sequence[AnyJob]) -> Iterator[Outcome]:
         """Yields each job's outcome when it has ended; a failed job does not stop the others.
 
         Args:

@@ -1,4 +1,4 @@
-"""One run as a job: skipped if done, continued if interrupted, in a process of its own."""
+"""What launchers do: a job in a process of its own. A run is one: skipped if done, continued if interrupted."""
 
 import fcntl
 import json
@@ -7,12 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
@@ -21,6 +20,28 @@ from mamol.training.runs import wanted_folder
 
 HOME = Path(__file__).resolve().parents[2]  # where the package mamol lies
 logger = logging.getLogger(__name__)
+
+
+class AnyJob(Protocol):
+    """Something that a launcher does; it travels to other machines as a pickle."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def log(self) -> Path:
+        """What its processes print; launchers keep their own files beside it."""
+
+    def do(self, environment: Mapping[str, str]) -> None:
+        """Does what is left to do.
+
+        Args:
+            environment: Variables for its processes, such as ``CUDA_VISIBLE_DEVICES``.
+
+        Raises:
+            MamolError: It failed.
+        """
 
 
 @dataclass(frozen=True)
@@ -33,7 +54,7 @@ class Job:
         follow_up: Command on the trained network, such as ``evaluate``; empty: none.
         follow_options: Its options.
         program: What Python runs with them.
-    follow_version: Grows where the command gives other results than an earlier version did with the same options.
+        follow_version: Grows where the command gives other results than an earlier version did with the same options.
     """
 
     name: str
@@ -90,6 +111,27 @@ class Job:
         version = {"version": self.follow_version} if self.follow_version > 1 else {}
         return {"command": self.follow_up, "options": self.follow_options, **version}
 
+    def do(self, environment: Mapping[str, str]) -> None:
+        """Trains, then does the follow-up, unless they are done.
+
+        Args:
+            environment: Variables for its processes.
+
+        Raises:
+            MamolError: One of them failed.
+        """
+        with _alone(self) as lock:
+            if not self.trained:
+                self._run("", {"resume_from": _checkpoint_to_continue(self)}, environment, lock)
+            if not self.followed:
+                options = {"load_path": str(self.folder), **self.follow_options}
+                self._run(self.follow_up, options, environment, lock)
+                write_json(self.beside("follow.json"), self.follow_record)
+
+    def _run(self, command: str, options: Mapping[str, Any], environment: Mapping[str, str], lock: int) -> None:
+        files = self.beside("json"), self.log
+        run_program(command, {**self.config, **options}, files, environment, (lock,), self.program)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -100,11 +142,11 @@ class Outcome:
         error: What went wrong, in one line; empty after success.
     """
 
-    job: Job
+    job: AnyJob
     error: str = ""
 
 
-def work(job: Job, environment: Mapping[str, str] | None = None) -> Outcome:
+def work(job: AnyJob, environment: Mapping[str, str] | None = None) -> Outcome:
     """Does what is left to do of a job.
 
     Args:
@@ -115,13 +157,7 @@ def work(job: Job, environment: Mapping[str, str] | None = None) -> Outcome:
         The outcome; failures are in it, so that other jobs go on.
     """
     try:
-        with _alone(job) as lock:
-            process = partial(_run, job, environment or {}, lock)
-            if not job.trained:
-                process("", {"resume_from": _checkpoint_to_continue(job)})
-            if not job.followed:
-                process(job.follow_up, {"load_path": str(job.folder), **job.follow_options})
-                write_json(job.beside("follow.json"), job.follow_record)
+        job.do(environment or {})
     except (MamolError, OSError) as error:
         return Outcome(job, str(error))
     return Outcome(job)
@@ -160,24 +196,43 @@ def _checkpoint_to_continue(job: Job) -> str:
     return ""
 
 
-def _run(job: Job, environment: Mapping[str, str], lock: int, command: str, options: Mapping[str, Any]) -> None:
-    """``python -m mamol [command] with <file of all options>``."""
-    config = job.beside("json")
-    write_json(config, {**job.config, **options})
-    line = [sys.executable, *job.program, *([command] if command else []), "with", str(config)]
+def run_program(
+    command: str,
+    options: Mapping[str, Any],
+    files: tuple[Path, Path],
+    environment: Mapping[str, str],
+    held: Sequence[int] = (),
+    program: Sequence[str] = ("-m", "mamol"),
+) -> None:
+    """``python -m mamol [command] with <file of all options>``, in a process of its own.
+
+    Args:
+        command: Its name; "" trains.
+        options: All of them.
+        files: Where options are handed over, and where what it prints is kept.
+        environment: Variables for it.
+        held: File descriptors that it inherits, so that it holds their locks as long as it lives.
+        program: What Python runs.
+
+    Raises:
+        MamolError: It failed; the last line that it printed says why.
+    """
+    config, printed = files
+    write_json(config, options)
+    line = [sys.executable, *program, *([command] if command else []), "with", str(config)]
     search = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))  # installed or not
-    with job.log.open("w", encoding="utf-8") as log:
+    with printed.open("w", encoding="utf-8") as log:
         done = subprocess.run(  # noqa: S603 - no shell, and every part is ours
             line,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **environment, "PYTHONPATH": search},
-            pass_fds=(lock,),
+            pass_fds=held,
             check=False,
         )
     if done.returncode:
-        raise MamolError(_reason(job.log, done.returncode))
+        raise MamolError(_reason(printed, done.returncode))
 
 
 def _reason(log: Path, status: int) -> str:

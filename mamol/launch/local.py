@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mamol.launch.job import Job, Outcome, work
+from mamol.launch.job import AnyJob, Outcome, work
 
 
 class LocalLauncher:
@@ -25,7 +25,7 @@ class LocalLauncher:
         self.jobs = jobs
         self.shares = shares(visible_gpus(), 1 if gpus == "auto" else int(gpus), jobs)
 
-    def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def outcomes(self, jobs: Sequence[AnyJob]) -> Iterator[Outcome]:
         """Yields outcomes as the runs end.
 
         Args:
@@ -35,7 +35,7 @@ class LocalLauncher:
         for share in self.shares:
             free.put(share)
 
-        def next_free(job: Job) -> Outcome:
+        def next_free(job: AnyJob) -> Outcome:
             share = free.get()
             try:
                 return work(job, share)

@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from mamol.launch.job import HOME, Job, Outcome, work
+from mamol.launch.job import HOME, AnyJob, Outcome, work
 
 
 class RayLauncher:
@@ -24,7 +24,7 @@ class RayLauncher:
         self.jobs = jobs
         self.gpus = gpus
 
-    def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def outcomes(self, jobs: Sequence[AnyJob]) -> Iterator[Outcome]:
         """Yields outcomes as the tasks end.
 
         Args:

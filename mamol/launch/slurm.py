@@ -3,13 +3,12 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import submitit
 
 from mamol.core.errors import MamolError
-from mamol.launch.job import HOME, Job, Outcome, work
+from mamol.launch.job import HOME, AnyJob, Outcome, work
 
 POLL_SECONDS = 1.0
 
@@ -33,7 +32,7 @@ class SlurmLauncher:
             **slurm,
         }
 
-    def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def outcomes(self, jobs: Sequence[AnyJob]) -> Iterator[Outcome]:
         """Yields outcomes as the jobs end.
 
         Args:
@@ -51,8 +50,8 @@ class SlurmLauncher:
                 yield _outcome(submission, waiting.pop(submission))
             time.sleep(POLL_SECONDS if waiting else 0)
 
-    def _submitted(self, jobs: Sequence[Job]) -> "dict[submitit.Job[Outcome], Job]":
-        folder = Path(jobs[0].folder.parent) / "jobs" / "submitit"
+    def _submitted(self, jobs: Sequence[AnyJob]) -> "dict[submitit.Job[Outcome], AnyJob]":
+        folder = jobs[0].log.parent / "submitit"
         executor = submitit.AutoExecutor(folder=folder)
         try:
             executor.update_parameters(**self.parameters)
@@ -61,7 +60,7 @@ class SlurmLauncher:
             raise MamolError(f"slurm={self.parameters}: {str(error).splitlines()[0]}") from error
 
 
-def _outcome(submission: "submitit.Job[Outcome]", job: Job) -> Outcome:
+def _outcome(submission: "submitit.Job[Outcome]", job: AnyJob) -> Outcome:
     error = submission.exception()
     if error is not None:
         return Outcome(job, f"Slurm job {submission.job_id}: {(str(error).splitlines() or [repr(error)])[-1]}")

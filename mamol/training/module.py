@@ -155,8 +155,9 @@ class Classifier(pl.LightningModule):
         data, table = self.data, self.data.tables[split]
         group = None if table.group is None else table.group[index]
         available = data.masks[split].first[index]
+        scenes = {name: chosen[index] for name, chosen in table.parts.items()}
         return self.task.report(
-            probabilities, table.label[index], available, data.modalities, table.info.classes, group
+            probabilities, table.label[index], available, data.modalities, table.info.classes, group, scenes
         )
 
 

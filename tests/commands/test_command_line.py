@@ -12,6 +12,7 @@ from safetensors import safe_open
 from config import ex
 from mamol.evaluation.predictions import read_predictions
 from tests.lines import QUICK, process, run, start, trained
+from tests.placed import write_placed
 
 NAMED = sorted(ex.named_configs)
 
@@ -126,11 +127,13 @@ def test_lists(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_predict_draws_every_pattern(finished_run: Path, scene_folder: Path) -> None:
-    result = run("predict", "with", *QUICK, f"load_path={finished_run}", f"scene={scene_folder}", "present=each")
+def test_predict_draws_every_pattern(finished_run: Path, scene_folder: Path, tmp_path: Path) -> None:
+    scene = write_placed(scene_folder, tmp_path / "scene", "corner", slice(0, 6), slice(0, 6))
+    result = run("predict", "with", *QUICK, f"load_path={finished_run}", f"scene={scene.parent}", "present=each")
     assert result.returncode == 0, result.stderr[-1500:]
     written = [Path(line) for line in result.stdout.splitlines() if line.endswith(".png")]
     assert len(written) == 7
+    assert len(set(written)) == 7
     assert all(path.is_file() and path.parent == finished_run / "maps" for path in written)
 
 

@@ -1,12 +1,13 @@
 """Tiny raw scenes, written when a test asks for them."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
+
+from tests.shared import data_folder
 
 BANDS = {"HSI": 5, "LiDAR": 1, "SAR": 2}
 
@@ -49,8 +50,4 @@ def tiny_root(tmp_path: Path, tiny_arrays: dict[str, np.ndarray], write_mat: Cal
 @pytest.fixture
 def shared_data() -> Path:
     """The folder with real scenes; skips where there is none."""
-    default = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("MAMOL_TEST_DATA", default))
-    if not folder.is_dir():
-        pytest.skip(f"no test scenes in {folder}; set MAMOL_TEST_DATA to the folder that has them")
-    return folder
+    return data_folder()

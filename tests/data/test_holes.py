@@ -220,7 +220,7 @@ def test_optional_parts_of_version_2_are_read(tmp_path: Path) -> None:
     path = tmp_path / "test.arrow"
     with pa.memory_map(str(path)) as file:
         table = pa.ipc.open_file(file).read_all()
-    content = json.loads(table.schema.metadata[b"mamol"]) | {"content": {"hsi": "0"}, "scenes": ["a"], "dense": None}
+    content = json.loads(table.schema.metadata[b"mamol"]) | {"content": {"hsi": "0"}, "scenes": [], "dense": None}
     table = table.append_column("polygon", pa.array(range(len(table)), pa.uint32()))
     table = table.replace_schema_metadata({b"mamol": json.dumps(content).encode()})
     other = tmp_path / "other.arrow"

@@ -62,3 +62,8 @@ def test_chunks_read_like_one_array(lengths: list[int], data: st.DataObject) -> 
 def test_an_index_beyond_the_end_is_an_error() -> None:
     with pytest.raises(IndexError):
         ChunkedRows([np.zeros((2, 3)), np.zeros((2, 3))]).take(np.array([4]))
+
+
+def test_chunks_of_several_types_keep_their_values() -> None:
+    chunks = [np.array([[1], [200]], np.uint8), np.array([[0.25], [-3.5]], np.float32)]
+    np.testing.assert_array_equal(ChunkedRows(chunks).take(np.arange(4))[:, 0], [1, 200, 0.25, -3.5])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from mamol.core.errors import MamolError
 from mamol.data.labels import LabelMaps
 from mamol.data.overlap import measure
+from mamol.data.polygonsplit import polygon_pools
 from mamol.data.splits import ALL, SPLITS, Split, draw
 
 
@@ -66,12 +67,24 @@ def test_training_is_served_first_then_testing_then_validation() -> None:
     maps = fields([[5] * 10])
     split = draw("polygons", maps, {"train": 12, "test": 20, "val": 3})
     assert {name: len(pixels) for name, pixels in split.pixels.items()} == {"train": 12, "test": 20, "val": 3}
-    assert {name: len(polygons_of(split, name)) for name in SPLITS} == {"train": 3, "test": 4, "val": 1}
+    # Three, four and one polygon hold what is wanted; of the two that are left, testing and training have the least.
+    dealt = polygon_pools(maps, {"train": 12, "test": 20, "val": 3}, np.random.default_rng(0))
+    assert {name: len(np.unique(maps.polygons.ravel()[pool > 0])) for name, pool in dealt.items()} == {
+        "train": 4,
+        "test": 5,
+        "val": 1,
+    }
     split = draw("polygons", maps, {"train": 30, "test": 30, "val": 3})
     assert split.shortfall == {"test": {0: 10}, "val": {0: 3}}
     # However many are wanted for training, one polygon tests.
     split = draw("polygons", maps, {"train": 100, "test": 20, "val": 3})
     assert split.shortfall == {"train": {0: 55}, "test": {0: 15}, "val": {0: 3}}
+
+
+def test_pixels_come_from_many_fields() -> None:
+    """Though one field holds all that are wanted."""
+    split = draw("polygons", fields([[400] * 30]), {"train": 100, "test": 300, "val": 50})
+    assert {name: len(polygons_of(split, name)) for name in SPLITS} == {"train": 7, "test": 19, "val": 4}
 
 
 def test_all_is_what_is_left() -> None:

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from mamol.core.errors import MamolError
+from mamol.data.prepare import Options, prepare
 from mamol.data.scenes import load_scene
+from mamol.data.scenetable import SceneTable
+from mamol.data.tables import open_tables
 
 Write = Callable[..., Path]
 SAMPLES = 6
@@ -59,6 +62,47 @@ def test_test_samples_follow_where_all_are_there(
     assert scene.test_labels.ravel().tolist() == [0, 0, 0, 0, 0, 0, 3, 1]
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e300])
+def test_what_is_not_finite_is_a_hole(
+    mdl_rs: Path,
+    spectra: np.ndarray,
+    windows: np.ndarray,
+    write_mat: Write,
+    caplog: pytest.LogCaptureFixture,
+    number: float,
+) -> None:
+    """A sample has a modality where its centre and half of its window are valid, as in a scene."""
+    spectra[2, 4] = number
+    windows[0, 20, 0] = windows[1, 3, 3, 3] = windows[3, 5, :, 4:] = windows[5, 0, :, 4:] = number
+    windows[3, 6, 0, :4] = number  # with it 24 of 49 pixels of sample 3 are left, and 28 of sample 5
+    write_mat(mdl_rs / "HSI_TrSet.mat", HSI_TrSet=spectra)
+    write_mat(mdl_rs / "LiDAR_TrSet.mat", LiDAR_TrSet=windows.reshape(SAMPLES, -1))
+    out = mdl_rs / "tables"
+    sizes = {"train_per_class": 1, "test_per_class": 1, "val_per_class": 0}
+    report = prepare(Options("houston2013", mdl_rs, out, **sizes))
+    assert "houston2013: hsi: 16.7 % of the pixels are invalid" in caplog.text
+    assert "seen by" in report
+    seen = {}
+    for split in ("train", "test"):
+        table = open_tables(out)[split]
+        assert isinstance(table, SceneTable)
+        there = table.natural_of(["hsi", "lidar"])
+        assert there is not None
+        windows_there = table.windows("lidar", np.arange(len(table)))
+        for row, has, lidar in zip(table.row, there, windows_there, strict=True):
+            seen[int(row)] = has.tolist()
+            invalid = ~(np.abs(windows[row]) < 1e38).all(0)
+            np.testing.assert_array_equal(np.isnan(lidar), np.broadcast_to(invalid, lidar.shape))
+    assert seen == {
+        0: [True, True],
+        1: [True, False],
+        2: [False, True],
+        3: [True, False],
+        4: [True, True],
+        5: [True, True],
+    }
+
+
 def test_windows_with_bands_last(tmp_path: Path, write_mat: Write) -> None:
     cube = np.random.default_rng(0).random((4, 11, 11, 63))
     write_mat(tmp_path / "HSI_Tr.mat", Data=cube)
@@ -80,8 +124,8 @@ def test_pre_cut_releases_that_do_not_fit_together(
     write_mat(mdl_rs / "HSI_TrSet.mat", HSI_TrSet=spectra[1:])
     with pytest.raises(MamolError, match=r"HSI_TrSet.mat: 5 samples, but there are 6 labels"):
         load_scene("houston2013", mdl_rs)
-    write_mat(mdl_rs / "HSI_TrSet.mat", HSI_TrSet=np.where(spectra == spectra[2, 4], np.nan, spectra))
-    with pytest.raises(MamolError, match=r"HSI_TrSet.mat: band 5 .* NaN"):
+    write_mat(mdl_rs / "HSI_TrSet.mat", HSI_TrSet=np.full_like(spectra, np.inf))
+    with pytest.raises(MamolError, match="houston2013: hsi: none of its 6 x 1 x 7 x 7 pixels is valid"):
         load_scene("houston2013", mdl_rs)
     write_mat(mdl_rs / "HSI_TrSet.mat", HSI_TrSet=spectra[:, :100])
     with pytest.raises(MamolError, match=re.escape("is neither (N, 144) nor (N, 144·P·P)")):

@@ -140,6 +140,16 @@ def test_scene_json_beside_or_apart_or_as_root(tiny_root: Path, tmp_path: Path) 
         assert scene.facts.note == "made up"
 
 
+def test_a_known_dataset_says_that_a_scene_json_is_not_read(tiny_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tiny_root / "scene.json").write_text("{}")
+    assert load_scene("trento", tiny_root).name == "trento"
+    told = [record.getMessage() for record in caplog.records if "scene.json" in record.getMessage()]
+    assert told == [
+        f"{tiny_root / 'scene.json'}: not read, as dataset trento is described in the program; --dataset scene builds "
+        "tables by the file"
+    ]
+
+
 def test_a_folder_with_common_names_needs_no_scene_json(tiny_root: Path) -> None:
     scene = load_scene("scene", tiny_root)
     assert (scene.name, list(scene.rasters)) == ("raw", ["hsi", "lidar", "sar"])

@@ -119,6 +119,32 @@ def test_same_seed_same_bytes_other_seed_other_scene(tmp_path: Path) -> None:
     assert all(first[name] != other[name] for name in first)
 
 
+def test_holes_hide_a_part_of_two_sensors_and_nothing_else_changes(tmp_path: Path) -> None:
+    whole = load(synthetic.write_synthetic_scene(tmp_path / "whole", height=40, width=48))
+    holes = load(synthetic.write_synthetic_scene(tmp_path / "holes", height=40, width=48, holes=True))
+    hidden = {name: np.isnan(holes[name].reshape(40, 48, -1)) for name in ("HSI", "SAR")}
+    for name, where in hidden.items():
+        assert (where.all(2) == where.any(2)).all()
+        where = where[:, :, 0]
+        np.testing.assert_array_equal(holes[name][~where], whole[name][~where])
+    clouds, outside = hidden["HSI"][:, :, 0], hidden["SAR"][:, :, 0]
+    assert (clouds.mean(), outside.mean()) == pytest.approx((synthetic.CLOUDED, synthetic.UNCOVERED), abs=0.01)
+    assert (np.diff(outside.astype(int), axis=1) >= 0).all()  # seen left of the edge, not seen right of it
+    assert 1 <= label(clouds)[1] < 10  # blobs, not scattered pixels
+    np.testing.assert_array_equal(holes["LiDAR"], whole["LiDAR"])
+    np.testing.assert_array_equal(holes["All_label"], whole["All_label"])
+    again = synthetic.write_synthetic_scene(tmp_path / "again", height=40, width=48, holes=True)
+    assert [path.read_bytes() for path in sorted(again.iterdir())] == [
+        path.read_bytes() for path in sorted((tmp_path / "holes").iterdir())
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+def test_every_pixel_is_made_of_something(tmp_path: Path) -> None:
+    """Chance took all materials of one pixel of this scene, and with it the HSI around it."""
+    assert load(synthetic.write_synthetic_scene(tmp_path, height=64, width=96))["HSI"].any(2).all()
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), height=st.integers(32, 70), width=st.integers(32, 90))
 def test_every_class_has_pixels_at_any_seed_and_size(seed: int, height: int, width: int) -> None:
@@ -156,5 +182,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert synthetic.main(["--out", str(out), "--seed", "5", "--height", "32", "--width", "40"]) == 0
     assert str(out) in capsys.readouterr().out
     assert load(out)["HSI"].shape == (32, 40, 48)
+    assert synthetic.main(["--out", str(out), "--height", "32", "--width", "40", "--holes"]) == 0
+    assert np.isnan(load(out)["HSI"]).any()
     assert synthetic.main(["--out", str(out), "--seed", "-5"]) == 1
     assert capsys.readouterr().err.startswith("error: seed: found -5")

@@ -19,9 +19,9 @@ from mamol.data.scenes import GeoReference, load_scene
 from mamol.data.splits import Pixels
 from mamol.data.tables import open_tables
 from mamol.data.writing import output_identity
+from mamol.evaluation.fitting import map_title
 from mamol.evaluation.maps import Map
 from mamol.evaluation.plots import class_colours
-from mamol.evaluation.predict import map_title
 from mamol.evaluation.trained import Trained
 from mamol.training.checkpoints import read_checkpoint
 from tests.lines import QUICK, run

@@ -1,7 +1,7 @@
 """``predict`` from the command line: it goes on after a kill, limits a map to a place, and says what it would take."""
 
 import contextlib
-import json
+import logging
 import shutil
 import signal
 import time
@@ -12,42 +12,35 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from rasterio.crs import CRS
-from rasterio.transform import Affine
 from rio_cogeo.cogeo import cog_validate
 
 from mamol.core.errors import MamolError
 from mamol.core.settings import Settings
-from mamol.data.matfiles import read_mat
 from mamol.data.scenes import load_scene
 from mamol.data.sources import ArraySource
-from mamol.evaluation import partial, predict
+from mamol.evaluation import order, partial, predict, progress
 from mamol.evaluation.blocks import Block
+from mamol.evaluation.mapper import Mapper, draw_map, predictor
+from mamol.evaluation.maps import Map
 from mamol.evaluation.partial import PartialMap
-from mamol.evaluation.predict import draw_map, predictor
-from mamol.evaluation.progress import Told, duration
+from mamol.evaluation.progress import Told, duration, watching
 from mamol.evaluation.trained import Trained
-from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore
-from tests.lines import QUICK, process, run, start
-
-FILES = {"hsi": "HSI.mat", "lidar": "LiDAR.mat", "sar": "SAR.mat"}
-ORIGIN = (500000.0, 5200000.0)
+from tests.lines import QUICK, run, start
+from tests.placed import contents, settings_of, write_placed
 
 
 @pytest.fixture(scope="module")
 def placed(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scene.json of the synthetic scene, 32 × 36 pixels of 10 m, as GeoTIFFs."""
-    folder = tmp_path_factory.mktemp("placed")
-    for name, file in FILES.items():
-        bands = np.atleast_3d(read_mat(scene_folder / file, [])).transpose(2, 0, 1)
-        profile = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype}
-        place = {"crs": CRS.from_epsg(32632), "transform": Affine(10, 0, ORIGIN[0], 0, -10, ORIGIN[1])}
-        with rasterio.open(folder / f"{name}.tif", "w", driver="GTiff", **profile, **place) as out:
-            out.write(bands)
-    files = {name: {"file": f"{name}.tif"} for name in FILES}
-    described = folder / "scene.json"
-    described.write_text(json.dumps({"name": "Riverside", "modalities": files}))
-    return described
+    return write_placed(scene_folder, tmp_path_factory.mktemp("placed") / "scene", "Riverside")
+
+
+@pytest.fixture(scope="module")
+def small(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 16 × 12 pixels of it: with batches of 12, a block can be one row."""
+    return write_placed(
+        scene_folder, tmp_path_factory.mktemp("small") / "scene", "Riverside", slice(0, 16), slice(0, 12)
+    )
 
 
 @pytest.fixture
@@ -60,48 +53,44 @@ def line(run_folder: Path, scene: Path, *more: str) -> list[str]:
     return ["predict", "with", *QUICK, "threads=1", f"load_path={run_folder}", f"scene={scene}", *more]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """What the maps hold; pictures and .mat files have dates inside."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix not in (".png", ".mat")}
-
-
 def finished_blocks(folder: Path) -> list[Path]:
     return sorted(folder.glob("maps/*.blocks/0*.npz"))
 
 
-def test_a_killed_map_goes_on_and_has_the_same_bits(own_run: Path, placed: Path, tmp_path: Path) -> None:
+def test_a_killed_map_goes_on_and_has_the_same_bits(
+    own_run: Path, small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, no_pictures: None
+) -> None:
     whole = Path(shutil.copytree(own_run, tmp_path / "whole"))
-    done = run(*line(whole, placed, "block=32", "present=sar"))
+    done = run(*line(whole, small, "batch=12", "present=sar"))
     assert done.returncode == 0, done.stderr[-1500:]
 
-    arguments = line(
-        own_run, placed, "block=1", "present=sar", "probabilities=True"
-    )  # 8 rows a block, where batches of 32 end
+    arguments = line(own_run, small, "block=1", "batch=12", "present=sar", "probabilities=True")
     running = start("run.py", *arguments)
-    for _ in range(1200):
+    for _ in range(12000):
         if len(finished_blocks(own_run)) >= 2:
             break
         assert running.poll() is None, running.communicate()
-        time.sleep(0.05)
+        time.sleep(0.01)
     running.send_signal(signal.SIGKILL)
     running.wait()
     kept = {path: path.stat().st_mtime_ns for path in finished_blocks(own_run)}
-    assert 2 <= len(kept) < 4
+    assert 2 <= len(kept) < 16
     assert not list((own_run / "maps").glob("*.*f"))  # no raster yet
     (folder,) = (own_run / "maps").glob("*.blocks")
     (folder / ".00000099.npz.1.tmp").write_text("what a killed writer leaves")
 
-    again = process("run.py", *arguments)
+    with caplog.at_level(logging.INFO):
+        again = run(*arguments)
     assert again.returncode == 0, again.stderr[-1500:]
-    assert f"going on: {len(kept)} of 4 blocks are there" in again.stdout
+    assert f"going on: {len(kept)} of 16 blocks are there" in caplog.text
     assert not list((own_run / "maps").glob("*.blocks"))
     mine, wanted = contents(own_run / "maps"), contents(whole / "maps")
     assert set(mine) - set(wanted) == {"Riverside_sar_probabilities.tif"}
     assert {name: mine[name] for name in wanted} == wanted
 
 
-def test_rasters_of_a_run_are_cloud_optimised_and_named_as_ever(own_run: Path, placed: Path) -> None:
-    done = run(*line(own_run, placed, "present=sar"))
+def test_rasters_of_a_run_are_cloud_optimised_and_named_as_ever(own_run: Path, small: Path) -> None:
+    done = run(*line(own_run, small, "present=sar"))
     written = [Path(text) for text in done.stdout.splitlines() if "/maps/" in text]
     stem = "Riverside_sar"
     assert {path.name for path in written} == {
@@ -115,12 +104,6 @@ def test_rasters_of_a_run_are_cloud_optimised_and_named_as_ever(own_run: Path, p
     with rasterio.open(own_run / "maps" / f"{stem}_sensors.tif") as file:
         assert np.unique(file.read(1)).tolist() == [4]  # bit 2, whatever present= says
         assert file.tags()["BIT_2"] == "sar"
-
-
-def settings_of(run_folder: Path, scene: Path, **more: object) -> Settings:
-    return Settings.of(
-        {"load_path": str(run_folder), "scene": str(scene), "num_gpus": 0, "progress_bar": False, **more}
-    )
 
 
 def blocks_of(monkeypatch: pytest.MonkeyPatch, settings: Settings, stop_after: int) -> int:
@@ -143,30 +126,35 @@ def blocks_of(monkeypatch: pytest.MonkeyPatch, settings: Settings, stop_after: i
 
 
 def test_a_partial_map_is_taken_up_only_with_equal_checkpoint_inputs_and_options(
-    own_run: Path, placed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    own_run: Path,
+    small: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    no_pictures: None,
 ) -> None:
-    scene = Path(shutil.copytree(placed.parent, tmp_path / "scene")) / placed.name
-    given = {"block": 1, "present": "sar"}
+    scene = Path(shutil.copytree(small.parent, tmp_path / "scene")) / small.name
+    given = {"block": 4, "batch": 12, "present": "sar"}
     assert blocks_of(monkeypatch, settings_of(own_run, scene, **given), 3) == 3
-    for other in ({"probabilities": True}, {"batch": 8}, {"block": 16}):
+    for other in ({"probabilities": True}, {"batch": 6}, {"block": 8}):
         assert blocks_of(monkeypatch, settings_of(own_run, scene, **given | other), 1) == 1
         assert "blocks of another checkpoint, input or option" in caplog.text
     with rasterio.open(scene.parent / "sar.tif", "r+") as file:
         file.write(file.read() + 1)
     assert blocks_of(monkeypatch, settings_of(own_run, scene, **given), 9) == 4
-    shutil.copy(placed.parent / "sar.tif", scene.parent / "sar.tif")
+    shutil.copy(small.parent / "sar.tif", scene.parent / "sar.tif")
     assert blocks_of(monkeypatch, settings_of(own_run, scene, **given), 9) == 1, "the first three are there"
     assert blocks_of(monkeypatch, settings_of(own_run, scene, **given), 3) == 3
-    monkeypatch.setattr(predict, "sha256_of", lambda path: "another checkpoint")
+    monkeypatch.setattr(order, "sha256_of", lambda path: "another checkpoint")
     assert blocks_of(monkeypatch, settings_of(own_run, scene, **given), 9) == 4
 
 
 def test_a_map_goes_on_with_the_threads_that_it_began_with(
-    own_run: Path, placed: Path, monkeypatch: pytest.MonkeyPatch
+    own_run: Path, small: Path, monkeypatch: pytest.MonkeyPatch, no_pictures: None
 ) -> None:
     used = []
     monkeypatch.setattr(predict, "use_threads", used.append)
-    given = settings_of(own_run, placed, block=1, present="sar")
+    given = settings_of(own_run, small, block=4, batch=12, present="sar")
     before = torch.get_num_threads()
     blocks_of(monkeypatch, given, 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: before + 3)
@@ -187,7 +175,7 @@ def test_a_broken_block_is_told(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_in_the_middle_leaves_whole_blocks(
-    own_run: Path, placed: Path, monkeypatch: pytest.MonkeyPatch
+    own_run: Path, small: Path, monkeypatch: pytest.MonkeyPatch, no_pictures: None
 ) -> None:
     synced, sync = [], partial.os.fsync
 
@@ -197,7 +185,7 @@ def test_a_full_disk_in_the_middle_leaves_whole_blocks(
             raise OSError(28, "No space left on device")
         sync(file)
 
-    given = settings_of(own_run, placed, block=1, present="sar")
+    given = settings_of(own_run, small, block=4, batch=12, present="sar")
     with monkeypatch.context() as patch:
         patch.setattr(partial.os, "fsync", filling)
         with pytest.raises(
@@ -210,18 +198,18 @@ def test_a_full_disk_in_the_middle_leaves_whole_blocks(
     assert blocks_of(monkeypatch, given, 9) == 2, "the others"
 
 
-def test_a_map_of_a_box_is_part_of_the_map(own_run: Path, placed: Path) -> None:
-    assert run(*line(own_run, placed, "present=sar", "batch=1")).returncode == 0
-    done = run(*line(own_run, placed, "present=sar", "batch=1", "bbox=500100,5199800,500200,5199950"))
+def test_a_map_of_a_box_is_part_of_the_map(own_run: Path, small: Path, no_pictures: None) -> None:
+    assert run(*line(own_run, small, "present=sar", "batch=1")).returncode == 0
+    done = run(*line(own_run, small, "present=sar", "batch=1", "bbox=500030,5199860,500100,5199950"))
     assert done.returncode == 0, done.stderr[-1500:]
     stem = own_run / "maps" / "Riverside_sar"
-    part = np.load(f"{stem}_500100_5199800_500200_5199950.npy")
-    np.testing.assert_array_equal(part, np.load(f"{stem}.npy")[5:20, 10:20])
-    with rasterio.open(f"{stem}_500100_5199800_500200_5199950.tif") as file:
-        assert tuple(file.bounds) == (500100, 5199800, 500200, 5199950)
-    outside = run(*line(own_run, placed, "bbox=0,0,10,10"))
-    assert "bbox=0,0,10,10: 0 0 10 10 is outside the scene, which is 500000 5199680 500360 5200000" in outside.stderr
-    wrong = run(*line(own_run, placed, "bbox=1,2,3"))
+    part = np.load(f"{stem}_500030_5199860_500100_5199950.npy")
+    np.testing.assert_array_equal(part, np.load(f"{stem}.npy")[5:14, 3:10])
+    with rasterio.open(f"{stem}_500030_5199860_500100_5199950.tif") as file:
+        assert tuple(file.bounds) == (500030, 5199860, 500100, 5199950)
+    outside = run(*line(own_run, small, "bbox=0,0,10,10"))
+    assert "bbox=0,0,10,10: 0 0 10 10 is outside the scene, which is 500000 5199840 500120 5200000" in outside.stderr
+    wrong = run(*line(own_run, small, "bbox=1,2,3"))
     assert "bbox=" in wrong.stderr
     assert "must be four numbers, left,bottom,right,top" in wrong.stderr
 
@@ -237,36 +225,29 @@ def test_a_dry_run_says_windows_time_and_memory(own_run: Path, placed: Path) -> 
     assert not (own_run / "maps").exists()
 
 
-def test_files_may_lie_elsewhere_than_their_description(own_run: Path, placed: Path, tmp_path: Path) -> None:
-    described = shutil.copy(placed, tmp_path / "mine.json")
-    done = run(*line(own_run, Path(described), f"root={placed.parent}", "present=lidar"))
+def test_files_may_lie_elsewhere_than_their_description(
+    own_run: Path, small: Path, tmp_path: Path, no_pictures: None
+) -> None:
+    described = shutil.copy(small, tmp_path / "mine.json")
+    done = run(*line(own_run, Path(described), f"root={small.parent}", "present=lidar"))
     assert done.returncode == 0, done.stderr[-1500:]
     assert (own_run / "maps" / "Riverside_lidar.tif").is_file()
-    wrong = run(*line(own_run, placed.parent, f"root={placed.parent}"))
-    assert f"root={placed.parent}: goes with scene=<scene.json>" in wrong.stderr
+    wrong = run(*line(own_run, small.parent, f"root={small.parent}"))
+    assert f"root={small.parent}: goes with scene=<scene.json>" in wrong.stderr
 
 
 def test_a_pixel_is_classified_from_the_sensors_that_saw_it(loaded: Trained, scene_folder: Path) -> None:
     """As the map with these sensors only says there, to rounding: other pixels are in its batches."""
-    checkpoint = checkpoint_file(str(loaded.checkpoint))
-    info, state = read_checkpoint(checkpoint)
-    network = restore(info, state, "", checkpoint).eval()
     scene = load_scene("synthetic", scene_folder, need_labels=False)
-    holes = {name: raster.astype(np.float32) for name, raster in scene.rasters.items()}
-    holes["hsi"][:, 20:] = np.nan
-    holes["sar"][:10] = np.nan
-    device = torch.device("cpu")
+    whole = {name: raster[:18, :20].astype(np.float32) for name, raster in scene.rasters.items()}
+    holes = {name: raster.copy() for name, raster in whole.items()}
+    holes["hsi"][:, 12:] = np.nan
+    holes["sar"][:7] = np.nan
+    mapper = Mapper(loaded.network, loaded.device, batch=32, min_valid=1.0)
 
-    def drawn(rasters: dict[str, np.ndarray], pattern: list[str]) -> predict.Map:
-        return draw_map(
-            network,
-            replace(scene, rasters=rasters, readers={n: ArraySource(r) for n, r in rasters.items()}),
-            pattern,
-            device,
-            "",
-            batch=32,
-            min_valid=1.0,
-        )
+    def drawn(rasters: dict[str, np.ndarray], pattern: list[str]) -> Map:
+        readers = {name: ArraySource(raster) for name, raster in rasters.items()}
+        return draw_map(mapper, replace(scene, rasters=rasters, readers=readers), pattern, "")
 
     mixed = drawn(holes, ["hsi", "sar"])
     assert mixed.sensors is not None
@@ -274,25 +255,21 @@ def test_a_pixel_is_classified_from_the_sensors_that_saw_it(loaded: Trained, sce
     assert set(found) == {0, 1, 4, 5}
     np.testing.assert_array_equal(mixed.classes == 0, mixed.sensors == 0)
     for code in found[found > 0]:
-        pattern = [name for bit, name in enumerate(network.spec.names) if code >> bit & 1]
+        pattern = [name for bit, name in enumerate(loaded.network.spec.names) if code >> bit & 1]
         here = mixed.sensors == code
-        only = drawn(scene.rasters, pattern)
+        only = drawn(whole, pattern)
         np.testing.assert_allclose(mixed.confidence[here], only.confidence[here], atol=1e-5)
         assert (mixed.classes[here] == only.classes[here]).mean() > 0.99
 
 
-def test_a_map_without_holes_has_the_bits_of_windows_in_batches(loaded: Trained, scene_folder: Path) -> None:
+def test_a_map_without_holes_has_the_bits_of_windows_in_batches(loaded: Trained, small: Path) -> None:
     """Pixels row by row, 32 at once: as maps were drawn before there were blocks."""
-    checkpoint = checkpoint_file(str(loaded.checkpoint))
-    info, state = read_checkpoint(checkpoint)
-    network = restore(info, state, "", checkpoint).eval()
-    scene = load_scene("synthetic", scene_folder, need_labels=False)
-    pattern, device = ["sar"], torch.device("cpu")
-    drawn = draw_map(network, scene, pattern, device, "", batch=32)
-    ask = predictor(network, pattern, device)
+    scene = load_scene("scene", small, need_labels=False)
+    drawn = draw_map(Mapper(loaded.network, loaded.device, batch=32), scene, ["sar"], "")
+    ask = predictor(loaded.network, ["sar"], loaded.device)
     for first in range(0, scene.height * scene.width, 32):
         rows, cols = np.divmod(np.arange(first, min(first + 32, scene.height * scene.width)), scene.width)
-        found = ask({name: scene.cutter(name, 4).cut(rows, cols) for name in pattern}, np.ones((len(rows), 1), bool))
+        found = ask({"sar": scene.cutter("sar", 4).cut(rows, cols)}, np.ones((len(rows), 1), bool))
         np.testing.assert_array_equal(drawn.confidence[rows, cols], found.max(1))
         np.testing.assert_array_equal(drawn.classes[rows, cols], found.argmax(1) + 1)
 
@@ -314,6 +291,18 @@ def test_progress_without_a_terminal_is_a_line_a_minute(
     with Told("classifying", 10, shown=False) as told:
         told.advance(10)
     assert capsys.readouterr() == ("", "")
+
+
+def test_progress_of_others_is_told_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOOK", 0.001)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    blocks = [30, 50, 100]
+    with Told("classifying", 100, done=10) as told, watching(told, lambda: blocks[0]):
+        deadline = time.monotonic() + 20
+        while "50 %" not in capsys.readouterr().err and time.monotonic() < deadline:
+            del blocks[: len(blocks) > 2]
+    assert time.monotonic() < deadline
+    assert told.done == 50
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""What turns a network into the map of a scene."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mamol.data.scenes import Scene
+from mamol.evaluation.area import Area, area_of
+from mamol.evaluation.blocks import MIN_VALID, Classifier, Predict, WindowClassifier, Windows
+from mamol.evaluation.dense import DenseClassifier
+from mamol.evaluation.mapinfo import MapInfo, chosen_colours
+from mamol.evaluation.maps import Map
+from mamol.evaluation.progress import Told
+from mamol.network.network import Network
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """A network, and how it is asked for maps.
+
+    Attributes:
+        network: In evaluation mode, on ``device``.
+        device: Where to compute.
+        batch: Pixels at once.
+        min_valid: Share of a window that has to be valid.
+        probabilities: Whether all probabilities are kept.
+        stride: Of a dense head, from window to window; None: the windows' side.
+    """
+
+    network: Network
+    device: torch.device
+    batch: int
+    min_valid: float = MIN_VALID
+    probabilities: bool = False
+    stride: int | None = None
+
+    def classifier(self, scene: Scene, pattern: Sequence[str]) -> Classifier:
+        """What the blocks of a scene's map are computed with.
+
+        Args:
+            scene: It has the rasters of the pattern.
+            pattern: Modalities that may be used; each pixel uses those of them that saw it.
+        """
+        spec = self.network.spec
+        common = (
+            predictor(self.network, pattern, self.device),
+            {name: scene.readers[name] for name in pattern},
+            {name: bit for bit, name in enumerate(spec.names)},
+            spec.grid,
+            len(spec.classes),
+            self.batch,
+            self.probabilities,
+        )
+        if self.network.head.dense:
+            return DenseClassifier(*common, stride=self.stride or spec.grid)
+        return WindowClassifier(*common, min_valid=self.min_valid)
+
+    def info(self, scene: Scene, area: Area, title: str) -> MapInfo:
+        """What belongs to a map besides its pixels.
+
+        Args:
+            scene: It knows colours.
+            area: It knows the place.
+            title: Of the map.
+        """
+        spec = self.network.spec
+        return MapInfo(spec.classes, title, area.georeference, chosen_colours(spec.classes, scene.colours), spec.names)
+
+
+def draw_map(mapper: Mapper, scene: Scene, pattern: Sequence[str], title: str, *, progress: bool = False) -> Map:
+    """Classifies every pixel of a scene, in memory.
+
+    Args:
+        mapper: What classifies.
+        scene: It has the rasters of the pattern.
+        pattern: Modalities that may be used; each pixel uses those of them that saw it.
+        title: Of the map.
+        progress: Whether to show a progress bar, on stderr.
+    """
+    area = area_of(scene.height, scene.width, scene.georeference)
+    with Told("classifying", area.height * area.width, shown=progress) as told:
+        block = mapper.classifier(scene, pattern).block(area, 0, area.height, told.advance)
+    return Map.of_block(block, mapper.info(scene, area, title))
+
+
+def predictor(network: Network, modalities: Sequence[str], device: torch.device) -> Predict:
+    """What gives class probabilities of windows.
+
+    Args:
+        network: In evaluation mode, on ``device``.
+        modalities: Those that the windows are of, in the order of the columns of the presence; others are absent.
+        device: Where to compute.
+
+    Returns:
+        A function of modality to windows (B, C, P, P) float32, one entry for each of ``modalities``, and of their
+        presence (B, M) bool; it gives (B, K) float32, or (B, P, P, K) of a dense head.
+    """
+    sizes = network.spec.sizes
+    columns = [list(sizes).index(name) for name in modalities]
+
+    @torch.inference_mode()
+    def probabilities(windows: Windows, present: NDArray[np.bool_]) -> NDArray[np.float32]:
+        side = network.spec.grid
+        available = np.zeros((len(present), len(sizes)), bool)
+        available[:, columns] = present
+        batch = {
+            name: torch.from_numpy(windows[name]).to(device)
+            if name in windows
+            else torch.zeros(1, device=device).expand(len(present), bands, side, side)
+            for name, bands in sizes.items()
+        }
+        logits, _ = network({**batch, "available": torch.from_numpy(available).to(device)})
+        return logits.float().softmax(-1).cpu().numpy()
+
+    return probabilities
