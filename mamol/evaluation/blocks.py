@@ -72,7 +72,7 @@ def block_rows(wanted: int, width: int, batch: int) -> int:
     Args:
         wanted: Rows; some more are taken up to where a batch ends.
         width: Of the map.
-        batch: Pixels at once.
+        batch: Pixels at once; of dense windows, those of a row of windows.
     """
     step = batch // gcd(width, batch)
     return -(-min(wanted, max(1, MOST_PIXELS // width)) // step) * step

@@ -10,6 +10,7 @@ from mamol.data.facts import shown_name
 from mamol.data.scenejson import read_scene_json
 from mamol.data.scenes import Scene, load_scene
 from mamol.evaluation.blocks import MIN_VALID
+from mamol.network.network import Network
 from mamol.training.checkpoints import CheckpointInfo
 
 

@@ -45,8 +45,9 @@ class Mapper:
             pattern: Modalities that may be used; each pixel uses those of them that saw it.
         """
         spec = self.network.spec
+        dense = self.network.head.dense
         common = (
-            predictor(self.network, pattern, self.device),
+            predictor(self.network, pattern, self.device, pixels=dense),
             {name: scene.readers[name] for name in pattern},
             {name: bit for bit, name in enumerate(spec.names)},
             spec.grid,
@@ -54,7 +55,7 @@ class Mapper:
             self.batch,
             self.probabilities,
         )
-        if self.network.head.dense:
+        if dense:
             return DenseClassifier(*common, stride=self.stride or spec.grid)
         return WindowClassifier(*common, min_valid=self.min_valid)
 
@@ -86,17 +87,18 @@ def draw_map(mapper: Mapper, scene: Scene, pattern: Sequence[str], title: str, *
     return Map.of_block(block, mapper.info(scene, area, title))
 
 
-def predictor(network: Network, modalities: Sequence[str], device: torch.device) -> Predict:
+def predictor(network: Network, modalities: Sequence[str], device: torch.device, *, pixels: bool = False) -> Predict:
     """What gives class probabilities of windows.
 
     Args:
         network: In evaluation mode, on ``device``.
         modalities: Those that the windows are of, in the order of the columns of the presence; others are absent.
         device: Where to compute.
+        pixels: Whether a dense head is asked for all pixels of the windows, not only for the middle ones.
 
     Returns:
         A function of modality to windows (B, C, P, P) float32, one entry for each of ``modalities``, and of their
-        presence (B, M) bool; it gives (B, K) float32, or (B, P, P, K) of a dense head.
+        presence (B, M) bool; it gives (B, K) float32, or (B, P, P, K).
     """
     sizes = network.spec.sizes
     columns = [list(sizes).index(name) for name in modalities]
@@ -112,7 +114,8 @@ def predictor(network: Network, modalities: Sequence[str], device: torch.device)
             else torch.zeros(1, device=device).expand(len(present), bands, side, side)
             for name, bands in sizes.items()
         }
-        logits, _ = network({**batch, "available": torch.from_numpy(available).to(device)})
+        batch["available"] = torch.from_numpy(available).to(device)
+        logits = network(batch)[0] if pixels else network.classify(batch)
         return logits.float().softmax(-1).cpu().numpy()
 
     return probabilities

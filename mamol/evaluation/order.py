@@ -210,7 +210,9 @@ class OneMap:
     @property
     def rows(self) -> int:
         """Of a block."""
-        return min(block_rows(self.order.settings.predict.block, self.area.width, self.order.batch), self.area.height)
+        spec, wanted = self.order.network.spec, self.order.settings.predict.block
+        at_once = spec.grid * self.area.width if self.order.network.head.dense else self.order.batch
+        return min(block_rows(wanted, self.area.width, at_once), self.area.height)
 
     @property
     def starts(self) -> tuple[int, ...]:

@@ -152,13 +152,15 @@ def estimate(settings: Settings) -> str:
             12 + (2 * len(order.info.network.classes) if settings.predict.probabilities else 0)
         )
         held += 12 * one.pixels if one.pixels <= MOST_IN_MEMORY else 0
-        memory = (psutil.Process().memory_info().rss + held) / 1e9
+        each = " each" if jobs > 1 else ""
+        memory = f"{(psutil.Process().memory_info().rss + held) / 1e9:.1f} GB{each}"
         seconds = speeds[name] * one.pixels
         speed = duration(seconds) if seconds else "unknown, there are too few pixels to measure"
-        shared = f", {duration(seconds / jobs)} at best with {jobs} jobs" if seconds and jobs > 1 else ""
+        speed += f", {duration(seconds / jobs)} at best with {jobs} jobs" if seconds and jobs > 1 else ""
+        windows = one.classifier.windows(one.area)
         lines.append(
-            f"{one.path.name}: {one.classifier.windows(one.area):,} windows at most in {len(one.starts)} blocks of {one.rows} rows, batches "
-            f"of {order.batch}; time {speed}{shared}; memory {memory:.1f} GB{' each' if jobs > 1 else ''}"
+            f"{one.path.name}: {windows:,} windows at most in {len(one.starts)} blocks of {one.rows} rows, batches of "
+            f"{order.batch}; time {speed}; memory {memory}"
         )
     return "\n".join(lines)
 
