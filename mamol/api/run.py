@@ -23,7 +23,7 @@ from mamol.core.settings import Settings
 from mamol.data.arrays import georeference_of, scene_of
 from mamol.data.holes import seen, valid_pixels
 from mamol.data.scenes import load_scene
-from mamol.evaluation.fitting import check_bands, map_title, min_valid_of, present_patterns
+from mamol.evaluation.fitting import check_bands, check_stride, map_title, min_valid_of, present_patterns
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.mapper import Mapper, draw_map, predictor
 from mamol.evaluation.maps import Map
@@ -161,6 +161,7 @@ class Run:
         name: str = "arrays",
         crs: str = "",
         transform: Sequence[float] | None = None,
+        stride: int | None = None,
     ) -> Map:
         """The class of every pixel of a scene.
 
@@ -171,6 +172,7 @@ class Run:
             name: Of arrays, for the title.
             crs: Of arrays: coordinate reference system, ``EPSG:32632`` or WKT.
             transform: Of arrays: the six affine numbers (a, b, c, d, e, f) from column and row to coordinates.
+            stride: Of a head that classifies all pixels: from window to window, 1 to their side, which is None.
 
         Raises:
             MamolError: The scene cannot be read or does not fit.
@@ -189,7 +191,8 @@ class Run:
         title = map_title(read.name, pattern, self._info)
         progress = self.settings.machine.progress_bar
         with self._computing():
-            mapper = Mapper(self.network, self._device, self._batch, min_valid_of(self._info))
+            check_stride(stride, self.network)
+            mapper = Mapper(self.network, self._device, self._batch, min_valid_of(self._info), stride=stride)
             return draw_map(mapper, read, pattern, title, progress=progress)
 
     def evaluate(

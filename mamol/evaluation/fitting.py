@@ -134,5 +134,5 @@ def check_stride(stride: int | None, network: Network) -> None:
             f"stride={stride}: goes with head=pixels; this run has head={network.spec.head}, which needs a window for "
             "every pixel"
         )
-    if stride > network.spec.grid:
-        raise MamolError(f"stride={stride}: larger than a window, which has {network.spec.grid} pixels a side")
+    if not 1 <= stride <= network.spec.grid:
+        raise MamolError(f"stride={stride}: expected 1 to {network.spec.grid}, the side of the windows")
