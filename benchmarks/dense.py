@@ -1,0 +1,279 @@
+"""``python -m benchmarks.dense``: the head of the class token against the head that classifies every pixel.
+
+Runs of the same training pixels, the same number of steps and the same test pixels are scored at the pixel in the
+middle of each window under every missing pattern; maps of the whole scene are scored at the same test pixels, with the
+windows and the seconds that they took.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import mamol
+from benchmarks.harness import quiet_and_repeatable
+from mamol.core.errors import MamolError
+from mamol.core.files import replacing, write_json
+from mamol.core.options import listed
+from mamol.data.scenes import Scene, load_scene
+from mamol.data.scenetable import SceneTable
+from mamol.data.tables import open_tables
+from mamol.evaluation.maps import Map
+from mamol.evaluation.markdown import markdown
+from mamol.evaluation.statistics import mean_std
+
+BATCH = 32
+WIDEST = 16
+"""Side of the largest windows; training windows of all ways stay as far from test windows as these need."""
+TRAINING = {
+    "backbone": "tiny",
+    "precision": "bf16-mixed",
+    "batch_size": BATCH,
+    "per_gpu_batchsize": BATCH,
+    "num_gpus": 0,
+    "threads": 1,
+    "progress_bar": False,
+}
+ROWS = 8
+"""Rows of the scene of which the class token's map is timed; all of it would take an hour."""
+
+
+def way_of(name: str) -> tuple[str, int]:
+    """Head and side of the windows.
+
+    Args:
+        name: Such as ``pixels16``.
+
+    Raises:
+        MamolError: It is none.
+    """
+    head = name.rstrip("0123456789")
+    if head not in ("class", "pixels") or head == name:
+        raise MamolError(f"ways: {name!r} is none; expected a head and the side of its windows, such as pixels16")
+    return head, int(name.removeprefix(head))
+
+
+def tables_of(root: Path, given: Mapping[str, Any], out: Path, side: int, protocol: str, seed: int) -> Path:
+    """Tables with windows of a side; the pixels are the same for all sides.
+
+    Args:
+        root: Folder of the raw files.
+        given: Dataset, modalities and scene.json, as of ``mamol.build_tables``.
+        out: Folder of all tables.
+        side: Of the windows.
+        protocol: As of make_arrow.py.
+        seed: Of the split.
+    """
+    folder = out / f"{protocol}_{side}_seed{seed}"
+    margin = WIDEST + WIDEST // 2 - side if protocol == "blocks" else 0
+    mamol.build_tables(
+        root, out=folder, layout="scene", patch_size=side, protocol=protocol, seed=seed, margin=margin, **given
+    )
+    return folder
+
+
+def oa_by_pattern(run: mamol.Run, tables: Path) -> dict[str, float]:
+    """OA in percent at the pixels in the middle of the windows.
+
+    Args:
+        run: The run.
+        tables: With the test pixels.
+
+    Returns:
+        ``0.7 both``, then each pattern of all test pixels.
+    """
+    names = list(run.modalities)
+    grid = run.evaluate(tables, ratios=[0.0, 0.7, 1.0], types=["both", *names])
+    everything = grid[grid["present"] == "all"]
+
+    def at(kind: str, ratio: float) -> float:
+        return float(everything[(everything["type"] == kind) & (everything["ratio"] == ratio)]["OA"].iloc[0])
+
+    alone = {other: at(name, 1.0) for name, other in zip(names, reversed(names), strict=True)}
+    return {"0.7 both": at("both", 0.7), "+".join(names): at("both", 0.0), **{n: alone[n] for n in names}}
+
+
+def oa_of_map(drawn: Map, test: SceneTable) -> float:
+    """OA in percent of a map at the test pixels.
+
+    Args:
+        drawn: The map.
+        test: Their places and labels.
+    """
+    return 100 * float((drawn.classes[test.row, test.col] == test.label + 1).mean())
+
+
+def maps_of(run: mamol.Run, scene: Scene, test: SceneTable, strides: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Maps of a run with a dense head: their windows, processor seconds and OA.
+
+    Args:
+        run: The run.
+        scene: What to map.
+        test: The test pixels.
+        strides: From window to window; every pattern at the first one, all sensors at the others.
+    """
+    found = {}
+    for stride in strides:
+        patterns = ["+".join(scene.rasters), *scene.rasters] if stride == strides[0] else ["+".join(scene.rasters)]
+        for pattern in patterns:
+            began = time.process_time()
+            drawn = run.map({name: scene.rasters[name] for name in pattern.split("+")}, stride=stride)
+            found[f"{stride} {pattern}"] = {
+                "seconds": round(time.process_time() - began, 2),
+                "OA": round(oa_of_map(drawn, test), 2),
+            }
+    return found
+
+
+def seconds_per_pixel(run: mamol.Run, scene: Scene) -> float:
+    """What the class token's map costs, in processor seconds, of some rows in the middle of the scene.
+
+    Args:
+        run: The run.
+        scene: What to map.
+    """
+    middle = scene.height // 2
+    part = {name: raster[middle : middle + ROWS] for name, raster in scene.rasters.items()}
+    began = time.process_time()
+    drawn = run.map(part)
+    return (time.process_time() - began) / drawn.classes.size
+
+
+def measure(scene: Scene, tables: Path, way: str, seed: int, epochs: int, strides: bool) -> dict[str, Any]:
+    """Trains a way and scores it.
+
+    Args:
+        scene: Of two modalities.
+        tables: Of it.
+        way: Head and side of the windows.
+        seed: Of the weights.
+        epochs: Passes over the training pixels.
+        strides: Whether maps with overlapping windows are drawn, too.
+    """
+    head, side = way_of(way)
+    test = open_tables(tables)["test"]
+    assert isinstance(test, SceneTable)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        options = {**TRAINING, "head": head, "max_epoch": epochs, "val_check_interval": epochs}
+        run = mamol.train(tables, log_dir=folder, seed=seed, **options)
+        trained = time.process_time() - began
+        result: dict[str, Any] = {
+            "way": way,
+            "seed": seed,
+            "epochs": epochs,
+            "tested": len(test),
+            "parameters": run.metrics["params"]["trainable"],
+            "training_seconds": round(trained, 1),
+            "OA": oa_by_pattern(run, tables),
+        }
+        if head == "pixels":
+            result["maps"] = maps_of(run, scene, test, (side, side // 2) if strides else (side,))
+        else:
+            result["seconds_per_pixel"] = seconds_per_pixel(run, scene)
+    return result
+
+
+def page(folder: Path, height: int, width: int) -> str:
+    """The tables of the results that are there.
+
+    Args:
+        folder: Of the results of one scene and protocol.
+        height: Of the scene.
+        width: Of the scene.
+    """
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    by_way: dict[str, list[dict[str, Any]]] = {}
+    for each in results:
+        by_way.setdefault(each["way"], []).append(each)
+    scores = [
+        {
+            "head, window": way,
+            "seeds": len(each),
+            **{name: _text([one["OA"][name] for one in each]) for name in each[0]["OA"]},
+            "training (s)": _text([one["training_seconds"] for one in each], 0),
+        }
+        for way, each in by_way.items()
+    ]
+    costs = [row for way, each in by_way.items() for row in _costs(way, each, height, width)]
+    return f"{markdown(pd.DataFrame(scores))}\n\n{markdown(pd.DataFrame(costs))}\n"
+
+
+def _costs(way: str, results: Sequence[Mapping[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
+    """The rows of the second table: what maps take, and how good they are."""
+    side = way_of(way)[1]
+    if "maps" not in results[0]:
+        seconds = [each["seconds_per_pixel"] * height * width for each in results]
+        return [{"map": way, "sensors": "all", "windows": height * width, "s": _text(seconds, 0), "OA": "as above"}]
+    rows = []
+    for name in max((each["maps"] for each in results), key=len):
+        stride, sensors = name.split(" ")
+        drawn = [each["maps"][name] for each in results if name in each["maps"]]
+        down, across = (-(-max(length - side, 0) // int(stride)) + 1 for length in (height, width))
+        rows.append(
+            {
+                "map": f"{way}, stride {stride}",
+                "sensors": sensors,
+                "windows": down * across,
+                "s": _text([one["seconds"] for one in drawn], 0),
+                "OA": _text([one["OA"] for one in drawn]),
+            }
+        )
+    return rows
+
+
+def _text(values: Sequence[float], digits: int = 1) -> str:
+    mean, deviation = mean_std(values)
+    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Makes the results that are missing, then the tables of all that are there."""
+    parser = argparse.ArgumentParser("python -m benchmarks.dense", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="folder of the raw files")
+    parser.add_argument("--dataset", default="scene", help="as for make_arrow.py (default: scene)")
+    parser.add_argument("--scene", type=Path, help="scene.json of dataset scene")
+    parser.add_argument("--modalities", default="hsi,lidar", help="two of them (default: hsi,lidar)")
+    parser.add_argument("--protocol", default="disjoint", help="disjoint or blocks (default: disjoint)")
+    parser.add_argument("--ways", default="class8,pixels8,pixels16", help="heads and sides of their windows")
+    parser.add_argument("--out", type=Path, required=True, help="folder of tables and results")
+    parser.add_argument("--seeds", type=int, default=3, help="of split and weights (default: 3)")
+    parser.add_argument("--epochs", type=int, default=8, help="passes over the training pixels (default: 8)")
+    options = parser.parse_args(arguments)
+    quiet_and_repeatable()
+    logging.getLogger("mamol").setLevel(logging.ERROR)
+    try:
+        modalities, ways = listed(options.modalities), listed(options.ways)
+        scene = load_scene(options.dataset, options.root, modalities=modalities, scene_file=options.scene)
+        if len(scene.rasters) != 2:
+            raise MamolError(f"modalities={options.modalities}: expected two")
+        folder = options.out / f"{scene.name}_{options.protocol}"
+        given = {"dataset": options.dataset, "modalities": options.modalities}
+        given |= {"scene_file": options.scene} if options.scene else {}
+        for seed in range(options.seeds):
+            for way in ways:
+                path = folder / f"{way}_seed{seed}.json"
+                if not path.is_file():
+                    side = way_of(way)[1]
+                    tables = tables_of(options.root, given, options.out / "tables", side, options.protocol, seed)
+                    write_json(path, measure(scene, tables, way, seed, options.epochs, strides=seed == 0))
+                    sys.stderr.write(f"{path}: {json.loads(path.read_text())['OA']}\n")
+        text = page(folder, scene.height, scene.width)
+    except MamolError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    with replacing(folder / "table.md") as temporary:
+        temporary.write_text(text, "utf-8")
+    sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
