@@ -5,14 +5,15 @@ open_clip's model configurations are the register: every plain ViT with CLIP's o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import open_clip
 import torch
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Size
 
 from mamol.core.errors import MamolError
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
 
 _CONFIG_KEYS = {
     "": {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"},
@@ -114,6 +115,9 @@ def clip_spec(backbone: str) -> ClipSpec:
     """
     if backbone == TINY_NAME:
         return TINY
+    import open_clip  # takes seconds, so imported where a CLIP other than tiny is asked for
+    from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+
     if backbone not in open_clip.list_models():
         raise MamolError(f"backbone={backbone}: unknown; allowed: {_allowed()}")
     config = open_clip.get_model_config(backbone)
@@ -162,16 +166,20 @@ def image_size_of(backbone: str, image_size: int | None) -> int:
 
 def supported_backbones() -> list[str]:
     """All names that ``clip_spec`` accepts, ``tiny`` first."""
+    import open_clip
+
     names = open_clip.list_models()
     return [TINY_NAME, *(name for name in names if not _unsupported(open_clip.get_model_config(name)))]
 
 
-def build_clip(spec: ClipSpec) -> CLIP:
+def build_clip(spec: ClipSpec) -> "CLIP":
     """An untrained open_clip model; its state dict has the names that ``load_clip_weights`` returns.
 
     Args:
         spec: Sizes of both towers.
     """
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
     visual, text = spec.visual, spec.text
     return CLIP(
         embed_dim=visual.output_dim,

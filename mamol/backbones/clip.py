@@ -4,10 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-import open_clip
 import torch
-from open_clip.transformer import LayerNorm, VisionTransformer
 from torch import Tensor, nn
 
 from mamol.backbones.activation import QuickGELU
@@ -27,6 +26,9 @@ from mamol.core.errors import MamolError
 from mamol.core.fingerprint import fingerprint
 from mamol.core.streams import VISUAL
 
+if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +41,7 @@ class VisualTower(Backbone):
 
     name = VISUAL
 
-    def __init__(self, visual: VisionTransformer, origin: Origin, modality_type: Tensor | None = None) -> None:
+    def __init__(self, visual: "VisionTransformer", origin: Origin, modality_type: Tensor | None = None) -> None:
         """Freezes ``visual``.
 
         Args:
@@ -108,12 +110,14 @@ class VisualTower(Backbone):
         return entering
 
 
-def vision_transformer(spec: TowerSpec) -> VisionTransformer:
+def vision_transformer(spec: TowerSpec) -> "VisionTransformer":
     """open_clip's visual module, with random weights.
 
     Args:
         spec: Its sizes, activation and norms.
     """
+    from open_clip.transformer import LayerNorm, VisionTransformer  # takes seconds: not before a tower is built
+
     return VisionTransformer(
         image_size=spec.grid * spec.patch_size,
         patch_size=spec.patch_size,
@@ -158,6 +162,8 @@ class Clip(BackboneFamily):
 
     def claims(self, name: str, weights: str) -> bool:
         """Names that open_clip's register has, and ``tiny``; others are refused by the architectures, with the list."""
+        import open_clip
+
         return name == TINY_NAME or name in open_clip.list_models()
 
     def known(self) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """The frozen CLIP text tower: causal, and its feature is that of the end token."""
 
-from open_clip.transformer import LayerNorm, TextTransformer
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from mamol.backbones.activation import QuickGELU
@@ -8,6 +9,9 @@ from mamol.backbones.architectures import TextSpec
 from mamol.backbones.blocks import blocks_of
 from mamol.core.backbone import Backbone, Origin
 from mamol.core.streams import TEXT
+
+if TYPE_CHECKING:
+    from open_clip.transformer import TextTransformer
 
 
 class TextTower(Backbone):
@@ -21,7 +25,7 @@ class TextTower(Backbone):
     causal = True
     front = 0
 
-    def __init__(self, text: TextTransformer, origin: Origin) -> None:
+    def __init__(self, text: "TextTransformer", origin: Origin) -> None:
         """Freezes ``text``.
 
         Args:
@@ -56,13 +60,15 @@ class TextTower(Backbone):
         return placed
 
 
-def text_transformer(spec: TextSpec, output_dim: int) -> TextTransformer:
+def text_transformer(spec: TextSpec, output_dim: int) -> "TextTransformer":
     """open_clip's text module, with random weights.
 
     Args:
         spec: Its sizes and activation.
         output_dim: Width of the feature that leaves it.
     """
+    from open_clip.transformer import LayerNorm, TextTransformer  # takes seconds: not before a tower is built
+
     return TextTransformer(
         context_length=spec.context_length,
         vocab_size=spec.vocab_size,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-import open_clip
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -114,6 +113,8 @@ def interpolate_positions(positional: Tensor, grid: int) -> Tensor:
 
 def _openai_file(backbone: str | ClipSpec) -> tuple[str, str, str] | None:
     """URL, file name and sha256 of OpenAI's archive for a backbone (open_clip's register; the URL names the hash)."""
+    import open_clip  # takes seconds, so imported where its register is asked
+
     url = open_clip.get_pretrained_url(backbone, "openai") if isinstance(backbone, str) else ""
     if not url:
         return None
@@ -123,6 +124,8 @@ def _openai_file(backbone: str | ClipSpec) -> tuple[str, str, str] | None:
 
 def _download(backbone: str | ClipSpec) -> Path:
     """The verified path of OpenAI's weights, downloaded if they are not in open_clip's cache."""
+    import open_clip
+
     published = _openai_file(backbone)
     if published is None:
         names = [name for name in open_clip.list_pretrained_models_by_tag("openai") if name.startswith("ViT")]
@@ -142,6 +145,8 @@ def _download(backbone: str | ClipSpec) -> Path:
 
 def _archive_kind(path: Path, digest: str, backbone: str | ClipSpec) -> str:
     """Names a TorchScript archive, and refuses a changed copy of the OpenAI file that it is named after."""
+    import open_clip
+
     published = map(_openai_file, open_clip.list_pretrained_models_by_tag("openai"))
     if digest in {file[2] for file in published if file}:
         return "OpenAI"
