@@ -5,15 +5,11 @@ open_clip's model configurations are the register: every plain ViT with CLIP's o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 from torch import Size
 
 from mamol.core.errors import MamolError
-
-if TYPE_CHECKING:
-    from open_clip.model import CLIP
 
 _CONFIG_KEYS = {
     "": {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"},
@@ -170,47 +166,6 @@ def supported_backbones() -> list[str]:
 
     names = open_clip.list_models()
     return [TINY_NAME, *(name for name in names if not _unsupported(open_clip.get_model_config(name)))]
-
-
-def build_clip(spec: ClipSpec) -> "CLIP":
-    """An untrained open_clip model; its state dict has the names that ``load_clip_weights`` returns.
-
-    Args:
-        spec: Sizes of both towers.
-    """
-    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-
-    visual, text = spec.visual, spec.text
-    return CLIP(
-        embed_dim=visual.output_dim,
-        vision_cfg=CLIPVisionCfg(
-            layers=visual.layers,
-            width=visual.width,
-            head_width=visual.width // visual.heads,
-            mlp_ratio=visual.mlp_ratio,
-            patch_size=visual.patch_size,
-            image_size=visual.grid * visual.patch_size,
-        ),
-        text_cfg=CLIPTextCfg(
-            context_length=text.context_length,
-            vocab_size=text.vocab_size,
-            width=text.width,
-            heads=text.heads,
-            layers=text.layers,
-        ),
-        quick_gelu=visual.quick_gelu,
-    )
-
-
-def parameter_shapes(spec: ClipSpec) -> dict[str, Size]:
-    """Name and shape of every parameter of both towers (without the logit scale), in open_clip's naming.
-
-    Args:
-        spec: Sizes of both towers.
-    """
-    with torch.device("meta"):
-        model = build_clip(spec)
-    return {name: value.shape for name, value in model.state_dict().items() if name != "logit_scale"}
 
 
 def describe_sizes(shapes: Mapping[str, Size]) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mamol.backbones import huggingface
-from mamol.backbones.architectures import ClipSpec, clip_spec, describe_sizes, parameter_shapes
+from mamol.backbones.architectures import ClipSpec, clip_spec, describe_sizes
 from mamol.backbones.weight_files import read_tensors
 from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
@@ -171,6 +171,8 @@ def _checked(tensors: Mapping[str, Tensor], spec: ClipSpec, path: Path) -> dict[
             f"{', '.join(list(tensors)[:3]) or 'no tensors'}, …; give an OpenAI or open_clip ViT file, or the folder "
             "of a Hugging Face CLIPModel"
         )
+    from mamol.backbones.openclip import parameter_shapes
+
     expected = parameter_shapes(spec)
     if all(name.startswith("visual.") for name in tensors):
         expected = {name: shape for name, shape in expected.items() if name.startswith("visual.")}
