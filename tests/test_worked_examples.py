@@ -234,17 +234,19 @@ def test_a_plugin_is_forgotten_after_a_test() -> None:
         Settings.of({"gain_scale": 2})
 
 
-def test_the_command_line_has_the_method(plugin: Place, table_folder: Path, scene_folder: Path, tmp_path: Path) -> None:
+def test_the_command_line_has_the_method(
+    plugin: Place, table_folder: Path, corner_folder: Path, tmp_path: Path
+) -> None:
     file = plugin("pattern_gain")
     folder = trains(table_folder, tmp_path, file, "method=pattern_gain", "gain_scale=0.5", "exp_name=gain")
     config, metrics = json.loads((folder / "config.json").read_text()), metrics_of(folder)
     assert (folder.name, metrics["method"], config["gain_scale"]) == ("gain_seed0", "pattern_gain", 0.5)
     grid = evaluates(folder, table_folder, file)
     assert grid["OA"].tolist() == pytest.approx([metrics["test"]["OA"]])
-    predicts(folder, scene_folder, file)
+    predicts(folder, corner_folder, file)
     there = (f"load_path={folder}", f"data_root={table_folder}", "num_gpus=0")
     for command in ("evaluate", "predict"):
-        without = refusal(command, "with", *there, f"scene={scene_folder}")
+        without = refusal(command, "with", *there, f"scene={corner_folder}")
         assert "method 'pattern_gain' is unknown" in without
         assert "plugins=" in without
 
@@ -395,14 +397,14 @@ def test_the_same_request_gives_the_same_frozen_weights(known: Callable[[str], N
 
 
 def test_the_command_line_has_the_backbone(
-    plugin: Place, table_folder: Path, scene_folder: Path, tmp_path: Path
+    plugin: Place, table_folder: Path, corner_folder: Path, tmp_path: Path
 ) -> None:
     file = plugin("swiglu")
     folder = trains(table_folder, tmp_path, file, "backbone=swiglu", "exp_name=swiglu")
     backbone = metrics_of(folder)["backbone"]
     assert (backbone["name"], backbone["random"]) == ("swiglu", True)
-    predicts(folder, scene_folder, file)
-    without = refusal("predict", "with", f"load_path={folder}", f"scene={scene_folder}", "num_gpus=0")
+    predicts(folder, corner_folder, file)
+    without = refusal("predict", "with", f"load_path={folder}", f"scene={corner_folder}", "num_gpus=0")
     assert "backbone=swiglu: unknown" in without
 
 

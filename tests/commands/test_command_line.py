@@ -126,8 +126,8 @@ def test_lists(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_predict_draws_every_pattern(finished_run: Path, scene_folder: Path) -> None:
-    result = run("predict", "with", *QUICK, f"load_path={finished_run}", f"scene={scene_folder}", "present=each")
+def test_predict_draws_every_pattern(finished_run: Path, corner_folder: Path) -> None:
+    result = run("predict", "with", *QUICK, f"load_path={finished_run}", f"scene={corner_folder}", "present=each")
     assert result.returncode == 0, result.stderr[-1500:]
     written = [Path(line) for line in result.stdout.splitlines() if line.endswith(".png")]
     assert len(written) == 7
