@@ -13,12 +13,15 @@ from mamol.core.files import replacing
 
 Results = dict[str, Any]
 
+BY_HAND = "\n## Start-up\n"
+"""The last section of the page, which is measured by hand and stays as it is."""
+
 HEAD = """# Performance
 
-Written by `python -m benchmarks --write-docs`; do not edit. Each figure is a ratio ours / reference (smaller is better)
-unless its unit says otherwise. Both are measured in the same process, alternating; the figure is the median over the
-rounds, in processor time of one thread (on a GPU: wall time). To measure again: `make bench`, or
-`python -m benchmarks --json build/bench.json` to keep the results.
+Written by `python -m benchmarks --write-docs`; do not edit, but for the section on start-up. Each figure is a ratio
+ours / reference (smaller is better) unless its unit says otherwise. Both are measured in the same process, alternating;
+the figure is the median over the rounds, in processor time of one thread (on a GPU: wall time). To measure again:
+`make bench`, or `python -m benchmarks --json build/bench.json` to keep the results.
 
 The *released way, plain* is the released code's procedure in simple form (`benchmarks/plain.py`): both streams of every
 sample encoded and then zeroed, experts one by one over all tokens, output projection, all tokens through all blocks. It
@@ -54,7 +57,7 @@ def read(path: Path) -> Results:
 
 
 def write_docs(runs: Sequence[Results], docs: Path) -> None:
-    """Writes ``PERFORMANCE.md`` and its plot.
+    """Writes ``PERFORMANCE.md`` and its plot; the section on start-up is kept.
 
     Args:
         runs: Results, one section each.
@@ -67,8 +70,10 @@ def write_docs(runs: Sequence[Results], docs: Path) -> None:
         if lines:
             cost.draw(lines, docs / "img" / "cost.png")
             page.append("![Time of a training step over the number of present streams](img/cost.png)\n")
-    with replacing(docs / "PERFORMANCE.md") as temporary:
-        temporary.write_text("\n".join(page), "utf-8")
+    path = docs / "PERFORMANCE.md"
+    _, heading, by_hand = path.read_text("utf-8").partition(BY_HAND) if path.exists() else ("", "", "")
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(page) + heading + by_hand, "utf-8")
 
 
 def _section(run: Mapping[str, Any]) -> str:

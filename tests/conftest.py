@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from scipy.io import loadmat, savemat
 
 import make_arrow
 from mamol.data.synthetic import write_synthetic_scene
@@ -13,6 +14,16 @@ from tests.lines import trained
 def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small synthetic scene of HSI, LiDAR and SAR as .mat files."""
     return write_synthetic_scene(tmp_path_factory.mktemp("scene"), height=32, width=36)
+
+
+@pytest.fixture(scope="session")
+def corner_folder(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The upper left 8 × 10 pixels of it, for maps of which only the files count."""
+    folder = tmp_path_factory.mktemp("corner")
+    for path in scene_folder.glob("*.mat"):
+        rasters = {name: raster for name, raster in loadmat(path).items() if not name.startswith("__")}
+        savemat(folder / path.name, {name: raster[:8, :10] for name, raster in rasters.items()})
+    return folder
 
 
 @pytest.fixture(scope="session")

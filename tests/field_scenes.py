@@ -163,7 +163,7 @@ def _write_first(field: Field, folder: Path, array: np.ndarray, clouds: np.ndarr
         even = np.pad(clouds, [(0, -side % 2) for side in clouds.shape])
         cloudy = even.reshape(len(even) // 2, 2, -1, 2).any((1, 3))  # at 20 m, as Sentinel-2 has it
         quality = np.where(cloudy, SCL_CLOUD, SCL_CLEAR).astype(np.uint8)
-        write_raster(folder / "scl.tif", quality, (grid * Affine.scale(2))[:6], UTM33)
+        write_raster(folder / "scl.tif", quality, (grid @ Affine.scale(2))[:6], UTM33)
         return {"mask": {"file": "scl.tif", "invalid": [SCL_CLOUD]}, "scale": 0.0001}
     hole = np.nan if field.holes == "nan" else NODATA
     stored = np.where(clouds[:, :, None], np.float32(hole), array.astype(np.float32))
@@ -175,8 +175,8 @@ def _write_second(path: Path, array: np.ndarray, grid: Affine) -> None:
     """Writes the other raster: coarser, shifted and turned about the scene's centre, up to the edge of its swath."""
     height, width = array.shape[:2]
     side = int(np.hypot(height, width) / COARSER) + 2
-    turned = grid * Affine.translation(width / 2 + SHIFTED, height / 2 + SHIFTED) * Affine.rotation(TURNED)
-    coarse = turned * Affine.scale(COARSER) * Affine.translation(-side / 2, -side / 2)
+    turned = grid @ Affine.translation(width / 2 + SHIFTED, height / 2 + SHIFTED) @ Affine.rotation(TURNED)
+    coarse = turned @ Affine.scale(COARSER) @ Affine.translation(-side / 2, -side / 2)
     seen = array.copy()
     seen[beyond_swath((height, width), UNCOVERED)] = np.nan
     result = np.full((1, side, side), np.nan, np.float32)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import rasterio
 from rasterio.transform import Affine
 
@@ -13,6 +14,9 @@ from mamol.data.scenes import Scene, load_scene
 
 UTM33, UTM34, LONLAT = "EPSG:32633", "EPSG:32634", "EPSG:4326"
 WEST, NORTH = 500_000.0, 5_100_000.0
+
+unplaced = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+"""For tests that write and read rasters without georeference on purpose."""
 
 
 def place(resolution: float = 10, west: float = 0, south: float = 0, angle: float = 0) -> tuple[float, ...]:

@@ -6,9 +6,10 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
-from mamol.backbones.architectures import ClipSpec, TextSpec, TowerSpec, build_clip
-from mamol.backbones.clip import VisualTower, vision_transformer
-from mamol.backbones.text import TextTower, text_transformer
+from mamol.backbones.architectures import ClipSpec, TextSpec, TowerSpec
+from mamol.backbones.clip import VisualTower
+from mamol.backbones.openclip import build_clip, text_transformer, vision_transformer
+from mamol.backbones.text import TextTower
 from mamol.core.backbone import Origin
 from mamol.core.method import METHODS
 from mamol.core.modality import Modality

@@ -6,9 +6,12 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+
+import make_arrow
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("backbone=tiny", "num_gpus=0", "per_gpu_batchsize=8", "batch_size=8", "progress_bar=False")
@@ -51,10 +54,19 @@ def _module() -> ModuleType:
 
 def run(*arguments: object, cwd: Path = ROOT) -> Finished:
     """``python run.py <arguments>`` through the same entry, in this process."""
+    return _here(lambda: _module().run([str(ROOT / "run.py"), *map(str, arguments)]), cwd)
+
+
+def tables(*arguments: object) -> Finished:
+    """``python make_arrow.py <arguments>`` through the same entry, in this process."""
+    return _here(lambda: make_arrow.main(list(map(str, arguments))), ROOT)
+
+
+def _here(call: Callable[[], int], cwd: Path) -> Finished:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = _module().run([str(ROOT / "run.py"), *map(str, arguments)])
+            status = call()
         except SystemExit as leaving:
             status = int(leaving.code or 0)
     return Finished(status, out.getvalue(), err.getvalue())

@@ -84,7 +84,10 @@ def written(page: Path, folder: Path) -> list[Path]:
 
 @contextmanager
 def registered(plugins: list[Path]) -> Iterator[None]:
-    """Plugins that are known for a while; the program itself never forgets one."""
+    """Plugins that are known for a while; the program itself never forgets one.
+
+    What a command line in it loads is forgotten, too, as if the command had a process of its own.
+    """
     before = [dict(registry) for registry in REGISTRIES]
     modules = set(sys.modules)
     try:

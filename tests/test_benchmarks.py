@@ -132,12 +132,17 @@ def test_page_and_plot_are_written_from_results(tmp_path: Path, monkeypatch: pyt
     results = tmp_path / "results.json"
     assert program.main(["--json", str(results)]) == 0
     assert program.main(["--write-docs", str(results)]) == 0
+    with (tmp_path / "docs" / "PERFORMANCE.md").open("a") as page_by_hand:
+        page_by_hand.write("\n## Start-up\n\nBy hand.\n")
+    assert program.main(["--write-docs", str(results)]) == 0
     run = json.loads(results.read_text())
     page = (tmp_path / "docs" / "PERFORMANCE.md").read_text()
     assert run["machine"]["torch"] == torch.__version__
     assert run["commit"] in page
     assert run["machine"]["cpu"] in page
     assert all(figure["name"] in page for figure in run["figures"])
+    assert page.endswith("\n## Start-up\n\nBy hand.\n")
+    assert page.count("Start-up") == 1
     assert (tmp_path / "docs" / "img" / "cost.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -20,7 +20,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("movies")
     mmimdb_tree(folder / "raw", 500, seed=0)
     options = ("--dataset", "mmimdb", "--root", folder / "raw", "--out", folder / "table", "--plots", "all")
-    made = lines.process("make_arrow.py", *options)
+    made = lines.tables(*options)
     assert made.returncode == 0, made.stderr
     result = lines.run("with", *TINY, *TRAINING, f"data_root={folder / 'table'}", f"log_dir={folder / 'runs'}")
     assert result.returncode == 0, result.stderr

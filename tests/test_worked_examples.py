@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mamol.core.method import METHODS, Method
 from mamol.core.settings import Settings
 from mamol.core.task import TASKS, Task
 from mamol.training.optim import optimiser
+from tests import lines
 from tests.data.imagetext.trees import food101_tree
 from tests.invariants import assert_absent_content_is_inert, assert_neighbours_do_not_matter, features_of, gradients
 from tests.lines import QUICK, Finished, process, run
@@ -46,6 +48,7 @@ CONTRACTS: dict[str, list[type]] = {
     "ADDING_A_TASK.md": [Task],
 }
 Place = Callable[[str], Path]
+Call = Callable[..., Finished]
 
 
 @pytest.fixture
@@ -73,10 +76,16 @@ def ended(result: Finished) -> Path:
     return Path(result.stdout.splitlines()[-1])
 
 
-def trains(table_folder: Path, tmp_path: Path, file: Path, *options: str) -> Path:
-    """Runs the command line with a plugin, in a process of its own, to its end: the run's folder."""
+def alone(*arguments: object) -> Finished:
+    """A command line that knows no plugin before it and leaves none behind, as in a process of its own."""
+    with registered([]):
+        return run(*arguments)
+
+
+def trains(table_folder: Path, tmp_path: Path, file: Path, *options: str, call: Call = alone) -> Path:
+    """Runs the command line with a plugin to its end: the run's folder."""
     given = (f"data_root={table_folder}", f"plugins={file}", f"log_dir={tmp_path}", "max_epoch=1", *options)
-    folder = ended(process("run.py", "with", "remote", *QUICK, *given))
+    folder = ended(call("with", "remote", *QUICK, *given))
     assert 0 <= metrics_of(folder)["test"]["OA"] <= 100
     return folder
 
@@ -90,14 +99,14 @@ def evaluates(folder: Path, table_folder: Path, file: Path) -> pd.DataFrame:
     """``evaluate`` with the plugin: the scores at a rate of 0.7, all samples."""
     place = ("num_gpus=0", "progress_bar=False", f"load_path={folder}", f"data_root={table_folder}")
     grid = ("evaluate_ratios=0.7", "evaluate_types=both", f"plugins={file}")
-    ended(process("run.py", "evaluate", "with", *place, *grid))
+    ended(alone("evaluate", "with", *place, *grid))
     return pd.read_csv(folder / "evaluation" / "grid.csv").query("present == 'all'")
 
 
 def predicts(folder: Path, scene: Path, file: Path, present: str = "lidar") -> None:
     """``predict`` with the plugin: a map of the scene."""
     given = (f"load_path={folder}", f"scene={scene}", f"present={present}", f"plugins={file}", "num_gpus=0")
-    drawn = process("run.py", "predict", "with", *given, "progress_bar=False")
+    drawn = alone("predict", "with", *given, "progress_bar=False")
     assert drawn.returncode == 0, drawn.stderr[-2000:]
     assert list((folder / "maps").glob("*.png"))
 
@@ -225,17 +234,19 @@ def test_a_plugin_is_forgotten_after_a_test() -> None:
         Settings.of({"gain_scale": 2})
 
 
-def test_the_command_line_has_the_method(plugin: Place, table_folder: Path, scene_folder: Path, tmp_path: Path) -> None:
+def test_the_command_line_has_the_method(
+    plugin: Place, table_folder: Path, corner_folder: Path, tmp_path: Path
+) -> None:
     file = plugin("pattern_gain")
     folder = trains(table_folder, tmp_path, file, "method=pattern_gain", "gain_scale=0.5", "exp_name=gain")
     config, metrics = json.loads((folder / "config.json").read_text()), metrics_of(folder)
     assert (folder.name, metrics["method"], config["gain_scale"]) == ("gain_seed0", "pattern_gain", 0.5)
     grid = evaluates(folder, table_folder, file)
     assert grid["OA"].tolist() == pytest.approx([metrics["test"]["OA"]])
-    predicts(folder, scene_folder, file)
+    predicts(folder, corner_folder, file)
     there = (f"load_path={folder}", f"data_root={table_folder}", "num_gpus=0")
     for command in ("evaluate", "predict"):
-        without = refusal(command, "with", *there, f"scene={scene_folder}")
+        without = refusal(command, "with", *there, f"scene={corner_folder}")
         assert "method 'pattern_gain' is unknown" in without
         assert "plugins=" in without
 
@@ -249,7 +260,7 @@ def test_without_the_plugin_the_message_names_it_and_plugins(option: str, table_
 
 
 def test_the_list_has_the_method(plugin: Place) -> None:
-    listed = process("run.py", "methods", "with", f"plugins={plugin('pattern_gain')}")
+    listed = alone("methods", "with", f"plugins={plugin('pattern_gain')}")
     (row,) = [line for line in listed.stdout.splitlines() if line.startswith("pattern_gain")]
     assert "a gain on the frozen MLPs from the missing pattern" in row
     assert "756,495" in row
@@ -267,17 +278,21 @@ def test_a_package_brings_the_method_along(plugin: Place, tmp_path: Path, monkey
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
     lines = [f"{name} = {module}" for name, module in points.items()]
     (installed / "entry_points.txt").write_text("\n".join(["[mamol]", *lines]) + "\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    listed = process("run.py", "methods")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    try:
+        listed = alone("methods")
+    finally:
+        for module in ("my_package", "my_package.pattern_gain"):
+            sys.modules.pop(module, None)
     assert any(line.startswith("pattern_gain ") for line in listed.stdout.splitlines()), listed.stderr[-1000:]
 
 
 def test_two_processes_train_the_method(plugin: Place, table_folder: Path, tmp_path: Path) -> None:
-    file = plugin("pattern_gain")
-    one, two = (
-        trains(table_folder, tmp_path, file, "method=pattern_gain", f"exp_name={name}", *options)
-        for name, options in (("one", ()), ("two", ("cpu_processes=2", "per_gpu_batchsize=4")))
-    )
+    """Really two, neither of which this one has told of the plugin."""
+    given = (table_folder, tmp_path, plugin("pattern_gain"), "method=pattern_gain")
+    one = trains(*given, "exp_name=one")
+    pair = ("exp_name=two", "cpu_processes=2", "per_gpu_batchsize=4")
+    two = trains(*given, *pair, call=partial(process, "run.py"))
     rows = [pd.read_parquet(folder / "predictions.parquet") for folder in (one, two)]
     assert len(rows[1]) == len(rows[0]) == metrics_of(two)["test"]["n"]
     assert metrics_of(two)["method"] == "pattern_gain"
@@ -382,14 +397,14 @@ def test_the_same_request_gives_the_same_frozen_weights(known: Callable[[str], N
 
 
 def test_the_command_line_has_the_backbone(
-    plugin: Place, table_folder: Path, scene_folder: Path, tmp_path: Path
+    plugin: Place, table_folder: Path, corner_folder: Path, tmp_path: Path
 ) -> None:
     file = plugin("swiglu")
     folder = trains(table_folder, tmp_path, file, "backbone=swiglu", "exp_name=swiglu")
     backbone = metrics_of(folder)["backbone"]
     assert (backbone["name"], backbone["random"]) == ("swiglu", True)
-    predicts(folder, scene_folder, file)
-    without = refusal("predict", "with", f"load_path={folder}", f"scene={scene_folder}", "num_gpus=0")
+    predicts(folder, corner_folder, file)
+    without = refusal("predict", "with", f"load_path={folder}", f"scene={corner_folder}", "num_gpus=0")
     assert "backbone=swiglu: unknown" in without
 
 
@@ -426,10 +441,11 @@ def test_a_network_descends_the_tasks_loss(known: Callable[[str], None]) -> None
 def test_the_command_line_has_the_task(plugin: Place, tmp_path: Path) -> None:
     file, raw, out = plugin("top2"), tmp_path / "raw", tmp_path / "tables"
     food101_tree(raw, 40, 0, 32)
-    made = process("make_arrow.py", "--dataset", "food101_top2", "--root", raw, "--out", out, "--plugins", file)
+    with registered([]):
+        made = lines.tables("--dataset", "food101_top2", "--root", raw, "--out", out, "--plugins", file)
     assert made.returncode == 0, made.stderr[-2000:]
     small = ("image_size=32", f"data_root={out}", "max_epoch=1", "limit_batches=2")
-    folder = ended(process("run.py", "with", "remote", *QUICK, *small, f"plugins={file}", f"log_dir={tmp_path}"))
+    folder = ended(alone("with", "remote", *QUICK, *small, f"plugins={file}", f"log_dir={tmp_path}"))
     test = metrics_of(folder)["test"]
     assert list(test)[:3] == ["n", "top2", "OA"]
     assert 0 <= test["OA"] <= test["top2"] <= 100
@@ -470,10 +486,10 @@ def test_the_command_line_has_the_dataset(plugin: Place, campus: Path, tmp_path:
     for name in ("lawn", "tree", "roof", "road"):
         assert name in made.stdout
     given = (f"data_root={out}", "dataset=campus", "max_epoch=1", f"log_dir={tmp_path}", "exp_name=campus")
-    folder = ended(process("run.py", "with", "remote", *QUICK, *given))
+    folder = ended(run("with", "remote", *QUICK, *given))
     assert metrics_of(folder)["data"]["dataset"] == "campus"
     predicts(folder, campus, file)
-    unknown = process("make_arrow.py", *place)
+    unknown = lines.tables(*place)
     assert unknown.returncode == 1
     assert "campus" in unknown.stderr
     (line,) = unknown.stderr.splitlines()

@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import open_clip
-import torch
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Size
 
 from mamol.core.errors import MamolError
@@ -114,6 +111,9 @@ def clip_spec(backbone: str) -> ClipSpec:
     """
     if backbone == TINY_NAME:
         return TINY
+    import open_clip  # takes seconds, so imported where a CLIP other than tiny is asked for
+    from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+
     if backbone not in open_clip.list_models():
         raise MamolError(f"backbone={backbone}: unknown; allowed: {_allowed()}")
     config = open_clip.get_model_config(backbone)
@@ -162,47 +162,10 @@ def image_size_of(backbone: str, image_size: int | None) -> int:
 
 def supported_backbones() -> list[str]:
     """All names that ``clip_spec`` accepts, ``tiny`` first."""
+    import open_clip
+
     names = open_clip.list_models()
     return [TINY_NAME, *(name for name in names if not _unsupported(open_clip.get_model_config(name)))]
-
-
-def build_clip(spec: ClipSpec) -> CLIP:
-    """An untrained open_clip model; its state dict has the names that ``load_clip_weights`` returns.
-
-    Args:
-        spec: Sizes of both towers.
-    """
-    visual, text = spec.visual, spec.text
-    return CLIP(
-        embed_dim=visual.output_dim,
-        vision_cfg=CLIPVisionCfg(
-            layers=visual.layers,
-            width=visual.width,
-            head_width=visual.width // visual.heads,
-            mlp_ratio=visual.mlp_ratio,
-            patch_size=visual.patch_size,
-            image_size=visual.grid * visual.patch_size,
-        ),
-        text_cfg=CLIPTextCfg(
-            context_length=text.context_length,
-            vocab_size=text.vocab_size,
-            width=text.width,
-            heads=text.heads,
-            layers=text.layers,
-        ),
-        quick_gelu=visual.quick_gelu,
-    )
-
-
-def parameter_shapes(spec: ClipSpec) -> dict[str, Size]:
-    """Name and shape of every parameter of both towers (without the logit scale), in open_clip's naming.
-
-    Args:
-        spec: Sizes of both towers.
-    """
-    with torch.device("meta"):
-        model = build_clip(spec)
-    return {name: value.shape for name, value in model.state_dict().items() if name != "logit_scale"}
 
 
 def describe_sizes(shapes: Mapping[str, Size]) -> str:

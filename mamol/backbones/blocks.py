@@ -1,12 +1,15 @@
 """open_clip's residual attention blocks as the encoder needs them."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from mamol.core.attention import Prefix, attention
 from mamol.core.backbone import MLP, Block
+
+if TYPE_CHECKING:
+    from open_clip.transformer import ResidualAttentionBlock
 
 
 class ClipMLP(MLP):
@@ -44,7 +47,7 @@ class ClipMLP(MLP):
 class ClipBlock(Block):
     """A view of an open_clip block: its weights stay where they are."""
 
-    def __init__(self, block: ResidualAttentionBlock) -> None:
+    def __init__(self, block: "ResidualAttentionBlock") -> None:
         """Takes a block apart.
 
         Args:
@@ -77,7 +80,7 @@ class ClipBlock(Block):
         return normed
 
 
-def blocks_of(resblocks: Sequence[ResidualAttentionBlock]) -> tuple[ClipBlock, ...]:
+def blocks_of(resblocks: Sequence["ResidualAttentionBlock"]) -> tuple[ClipBlock, ...]:
     """All blocks of a transformer of open_clip's.
 
     Args:

@@ -3,29 +3,28 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from typing import TYPE_CHECKING
 
-import open_clip
 import torch
-from open_clip.transformer import LayerNorm, VisionTransformer
 from torch import Tensor, nn
 
-from mamol.backbones.activation import QuickGELU
 from mamol.backbones.architectures import (
     TINY_NAME,
-    TowerSpec,
     clip_spec,
     describe_sizes,
     image_size_of,
     supported_backbones,
 )
 from mamol.backbones.blocks import blocks_of
-from mamol.backbones.text import TextTower, text_transformer
+from mamol.backbones.text import TextTower
 from mamol.backbones.weights import ClipWeights, interpolate_positions, load_clip_weights
 from mamol.core.backbone import BACKBONES, RANDOM, Backbone, BackboneFamily, BackboneRequest, Origin
 from mamol.core.errors import MamolError
 from mamol.core.fingerprint import fingerprint
 from mamol.core.streams import VISUAL
+
+if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class VisualTower(Backbone):
 
     name = VISUAL
 
-    def __init__(self, visual: VisionTransformer, origin: Origin, modality_type: Tensor | None = None) -> None:
+    def __init__(self, visual: "VisionTransformer", origin: Origin, modality_type: Tensor | None = None) -> None:
         """Freezes ``visual``.
 
         Args:
@@ -108,26 +107,6 @@ class VisualTower(Backbone):
         return entering
 
 
-def vision_transformer(spec: TowerSpec) -> VisionTransformer:
-    """open_clip's visual module, with random weights.
-
-    Args:
-        spec: Its sizes, activation and norms.
-    """
-    return VisionTransformer(
-        image_size=spec.grid * spec.patch_size,
-        patch_size=spec.patch_size,
-        width=spec.width,
-        layers=spec.layers,
-        heads=spec.heads,
-        mlp_ratio=spec.mlp_ratio,
-        output_dim=spec.output_dim,
-        act_layer=QuickGELU if spec.quick_gelu else nn.GELU,
-        norm_layer=partial(LayerNorm, eps=spec.norm_eps),
-        no_ln_pre=not spec.norm_first,
-    )
-
-
 def frozen_weights(request: BackboneRequest) -> tuple[ClipWeights | None, bool]:
     """What ``clip_weights`` means for a backbone.
 
@@ -158,6 +137,8 @@ class Clip(BackboneFamily):
 
     def claims(self, name: str, weights: str) -> bool:
         """Names that open_clip's register has, and ``tiny``; others are refused by the architectures, with the list."""
+        import open_clip
+
         return name == TINY_NAME or name in open_clip.list_models()
 
     def known(self) -> Sequence[str]:
@@ -166,6 +147,8 @@ class Clip(BackboneFamily):
 
     def visual(self, request: BackboneRequest, grid: int) -> VisualTower:
         """The visual tower; position embeddings are interpolated where CLIP's grid is another one."""
+        from mamol.backbones.openclip import vision_transformer
+
         spec = clip_spec(request.name).visual
         loaded, quick_gelu = frozen_weights(request)
         with torch.random.fork_rng(devices=[]):
@@ -180,6 +163,8 @@ class Clip(BackboneFamily):
 
     def text(self, request: BackboneRequest) -> TextTower:
         """The text tower; weights of a visual tower alone are refused."""
+        from mamol.backbones.openclip import text_transformer
+
         spec = clip_spec(request.name)
         loaded, quick_gelu = frozen_weights(request)
         with torch.random.fork_rng(devices=[]):

@@ -1,13 +1,15 @@
 """The frozen CLIP text tower: causal, and its feature is that of the end token."""
 
-from open_clip.transformer import LayerNorm, TextTransformer
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
-from mamol.backbones.activation import QuickGELU
-from mamol.backbones.architectures import TextSpec
 from mamol.backbones.blocks import blocks_of
 from mamol.core.backbone import Backbone, Origin
 from mamol.core.streams import TEXT
+
+if TYPE_CHECKING:
+    from open_clip.transformer import TextTransformer
 
 
 class TextTower(Backbone):
@@ -21,7 +23,7 @@ class TextTower(Backbone):
     causal = True
     front = 0
 
-    def __init__(self, text: TextTransformer, origin: Origin) -> None:
+    def __init__(self, text: "TextTransformer", origin: Origin) -> None:
         """Freezes ``text``.
 
         Args:
@@ -54,22 +56,3 @@ class TextTower(Backbone):
         """Positions added: (N, T, width), T at most the context length."""
         placed: Tensor = tokens + self.text.positional_embedding[: tokens.shape[1]]
         return placed
-
-
-def text_transformer(spec: TextSpec, output_dim: int) -> TextTransformer:
-    """open_clip's text module, with random weights.
-
-    Args:
-        spec: Its sizes and activation.
-        output_dim: Width of the feature that leaves it.
-    """
-    return TextTransformer(
-        context_length=spec.context_length,
-        vocab_size=spec.vocab_size,
-        width=spec.width,
-        heads=spec.heads,
-        layers=spec.layers,
-        output_dim=output_dim,
-        act_layer=QuickGELU if spec.quick_gelu else nn.GELU,
-        norm_layer=LayerNorm,
-    )

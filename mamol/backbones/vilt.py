@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from mamol.backbones import huggingface
 from mamol.backbones.architectures import TowerSpec
-from mamol.backbones.clip import VisualTower, vision_transformer
+from mamol.backbones.clip import VisualTower
 from mamol.backbones.weight_files import read_tensors
 from mamol.backbones.weights import as_float32
 from mamol.core.backbone import BACKBONES, RANDOM, BackboneFamily, BackboneRequest, Origin
@@ -171,6 +171,8 @@ class Vilt(BackboneFamily):
             )
         if request.name != NAME:
             logger.info("%s: a ViLT, which says the sizes of the tower; backbone=%s is not used", folder, request.name)
+        from mamol.backbones.openclip import vision_transformer
+
         weights = read_vilt(folder, grid)
         with torch.random.fork_rng(devices=[]):
             visual = vision_transformer(replace(weights.spec, quick_gelu=request.activation == "quickgelu"))

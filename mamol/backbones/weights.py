@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-import open_clip
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mamol.backbones import huggingface
-from mamol.backbones.architectures import ClipSpec, clip_spec, describe_sizes, parameter_shapes
+from mamol.backbones.architectures import ClipSpec, clip_spec, describe_sizes
 from mamol.backbones.weight_files import read_tensors
 from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
@@ -114,6 +113,8 @@ def interpolate_positions(positional: Tensor, grid: int) -> Tensor:
 
 def _openai_file(backbone: str | ClipSpec) -> tuple[str, str, str] | None:
     """URL, file name and sha256 of OpenAI's archive for a backbone (open_clip's register; the URL names the hash)."""
+    import open_clip  # takes seconds, so imported where its register is asked
+
     url = open_clip.get_pretrained_url(backbone, "openai") if isinstance(backbone, str) else ""
     if not url:
         return None
@@ -123,6 +124,8 @@ def _openai_file(backbone: str | ClipSpec) -> tuple[str, str, str] | None:
 
 def _download(backbone: str | ClipSpec) -> Path:
     """The verified path of OpenAI's weights, downloaded if they are not in open_clip's cache."""
+    import open_clip
+
     published = _openai_file(backbone)
     if published is None:
         names = [name for name in open_clip.list_pretrained_models_by_tag("openai") if name.startswith("ViT")]
@@ -142,6 +145,8 @@ def _download(backbone: str | ClipSpec) -> Path:
 
 def _archive_kind(path: Path, digest: str, backbone: str | ClipSpec) -> str:
     """Names a TorchScript archive, and refuses a changed copy of the OpenAI file that it is named after."""
+    import open_clip
+
     published = map(_openai_file, open_clip.list_pretrained_models_by_tag("openai"))
     if digest in {file[2] for file in published if file}:
         return "OpenAI"
@@ -166,6 +171,8 @@ def _checked(tensors: Mapping[str, Tensor], spec: ClipSpec, path: Path) -> dict[
             f"{', '.join(list(tensors)[:3]) or 'no tensors'}, …; give an OpenAI or open_clip ViT file, or the folder "
             "of a Hugging Face CLIPModel"
         )
+    from mamol.backbones.openclip import parameter_shapes
+
     expected = parameter_shapes(spec)
     if all(name.startswith("visual.") for name in tensors):
         expected = {name: shape for name, shape in expected.items() if name.startswith("visual.")}

@@ -4,14 +4,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sacred
 import yaml
 from sacred.observers import FileStorageObserver
 from sacred.utils import SacredError
 
-from mamol.api.experiment import Experiment
 from mamol.commands.config import READERS
 from mamol.core.errors import MamolError
 from mamol.core.plugins import load_plugins
@@ -19,6 +18,9 @@ from mamol.core.settings import OPTIONS, Settings
 from mamol.training.machine import decide_threads, use_threads
 from mamol.training.quiet import quiet
 from mamol.training.runs import is_rank_zero
+
+if TYPE_CHECKING:
+    from mamol.api.experiment import Experiment
 
 COMPUTING = ("predict", "evaluate", "routing", "params")
 """Commands that compute in this process; training decides on its threads itself."""
@@ -34,7 +36,7 @@ class CommandLine:
     """
 
     settings: Settings
-    experiment: Experiment
+    experiment: "Experiment"
     folder: Path
 
     def __init__(self, ex: sacred.Experiment) -> None:
@@ -96,6 +98,8 @@ class CommandLine:
         if command_name in COMPUTING:
             use_threads(decide_threads(self.settings.machine)[0])
         if command_name == "main":
+            from mamol.api.experiment import Experiment  # Lightning takes seconds, and other commands do without
+
             self.experiment = Experiment(self.settings)
             self.folder = self.experiment.folder()
             if is_rank_zero():

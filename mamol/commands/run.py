@@ -1,17 +1,12 @@
-"""The commands of ``run.py``; each calls one function of the rooms below and shows what it gives."""
+"""The commands of ``run.py``; each calls one function of the rooms below and shows what it gives.
+
+Each imports what it calls by itself: a list or ``print_config`` does not wait for Lightning, matplotlib and rasterio.
+"""
 
 from typing import Any
 
-from mamol.commands import listing
 from mamol.commands.config import ex
 from mamol.commands.line import CommandLine
-from mamol.evaluation import grid
-from mamol.evaluation import routing as experts
-from mamol.evaluation.predict import estimate
-from mamol.experiments.reproduce.command import reproduce as fill_table
-from mamol.experiments.standin import standin as compare_methods
-from mamol.launch import maps
-from mamol.network import parameters
 
 line = CommandLine(ex)
 
@@ -26,6 +21,9 @@ def main() -> None:
 @ex.command(unobserved=True)
 def predict() -> None:
     """Draw the class of every pixel: load_path=<checkpoint> scene=<raw folder> [present=hsi+lidar] [jobs=4]."""
+    from mamol.evaluation.predict import estimate
+    from mamol.launch import maps
+
     if line.settings.reproduce.dry_run:
         line.show(estimate(line.settings))
         return
@@ -36,13 +34,17 @@ def predict() -> None:
 @ex.command(unobserved=True)
 def evaluate() -> None:
     """Test load_path=<checkpoint> over a grid of missing rates and types: evaluate_ratios=…, evaluate_types=…."""
-    line.show(grid.evaluate(line.settings))
+    from mamol.evaluation.grid import evaluate
+
+    line.show(evaluate(line.settings))
 
 
 @ex.command(unobserved=True)
 def routing() -> None:
     """Show which experts load_path=<checkpoint> uses under each missing pattern: [routing_class=…]."""
-    line.show(experts.routing(line.settings))
+    from mamol.evaluation.routing import routing
+
+    line.show(routing(line.settings))
 
 
 @ex.command(unobserved=True)
@@ -52,7 +54,9 @@ def reproduce(_config: dict[str, Any]) -> None:
     Args:
         _config: All options, as Sacred resolved them.
     """
-    line.show(fill_table(_config))
+    from mamol.experiments.reproduce.command import reproduce
+
+    line.show(reproduce(_config))
 
 
 @ex.command(unobserved=True)
@@ -62,22 +66,30 @@ def standin(_config: dict[str, Any]) -> None:
     Args:
         _config: All options, as Sacred resolved them.
     """
-    line.show(compare_methods(_config))
+    from mamol.experiments.standin import standin
+
+    line.show(standin(_config))
 
 
 @ex.command(unobserved=True)
 def datasets() -> None:
     """List the scenes that make_arrow.py knows."""
+    from mamol.commands import listing
+
     line.show(listing.datasets())
 
 
 @ex.command(unobserved=True)
 def methods() -> None:
     """List the methods that method= can name."""
+    from mamol.commands import listing
+
     line.show(listing.methods())
 
 
 @ex.command(unobserved=True)
 def params() -> None:
     """Say where the parameters of a network are."""
+    from mamol.network import parameters
+
     line.show(parameters.report(line.settings))

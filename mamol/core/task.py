@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from mamol.core.errors import MamolError
 from mamol.core.names import pattern_name
-from mamol.core.predictions import KeptPredictions
 from mamol.core.registry import Instances
+
+if TYPE_CHECKING:
+    from mamol.core.predictions import KeptPredictions
 
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.integer[Any]]
@@ -42,13 +44,15 @@ class Task(ABC):
         """
         return ()
 
-    def metric(self, samples: int, classes: int) -> KeptPredictions:
+    def metric(self, samples: int, classes: int) -> "KeptPredictions":
         """What gathers the predictions of a table while it is tested, over all processes.
 
         Args:
             samples: N of the table.
             classes: K.
         """
+        from mamol.core.predictions import KeptPredictions  # torchmetrics takes seconds, and only a test needs it
+
         return KeptPredictions(samples, classes)
 
     def balanced(self, counts: Sequence[int]) -> "Task":

@@ -51,7 +51,7 @@ class Area:
         """
         if not self.polygons or self.georeference is None:
             return None
-        transform = Affine(*self.georeference.transform) * Affine.translation(0, first)
+        transform = Affine(*self.georeference.transform) @ Affine.translation(0, first)
         inside: NDArray[np.bool_] = geometry_mask(self.polygons, (last - first, self.width), transform, invert=True)
         return inside
 
@@ -86,15 +86,15 @@ def area_of(
     polygons = _polygons(Path(polygon), georeference.crs) if polygon else ()
     bounds = _bounds(polygons) if polygon else tuple(bbox)
     transform = Affine(*georeference.transform)
-    corners = [~transform * (x, y) for x in bounds[::2] for y in bounds[1::2]]
+    corners = [~transform @ (x, y) for x in bounds[::2] for y in bounds[1::2]]
     columns, rows = zip(*corners, strict=True)
     left, right = max(0, _below(min(columns))), min(width, _above(max(columns)))
     top, bottom = max(0, _below(min(rows))), min(height, _above(max(rows)))
     if left >= right or top >= bottom:
-        edges = [transform * (x, y) for x in (0, width) for y in (0, height)]
+        edges = [transform @ (x, y) for x in (0, width) for y in (0, height)]
         extent = _told([min(x for x, _ in edges), min(y for _, y in edges), *map(max, zip(*edges, strict=True))])
         raise Outside(f"{wanted}: {_told(bounds)} is outside the scene, which is {extent} (left, bottom, right, top)")
-    moved = transform * Affine.translation(left, top)
+    moved = transform @ Affine.translation(left, top)
     place = GeoReference(georeference.crs, tuple(moved)[:6])
     return Area(top, left, bottom - top, right - left, place, polygons)
 

@@ -94,7 +94,7 @@ class MapFiles:
             row += len(block.classes)
         classes, confidence, sensors = (np.concatenate(part) for part in zip(*parts, strict=True))
         transform = self.info.transform
-        shown = transform * Affine.scale(step) if transform is not None else None
+        shown = transform @ Affine.scale(step) if transform is not None else None
         return map_figure(classes, confidence, sensors if self.info.modalities else None, self.info, shown, self.shape)
 
     def _joined(self, part: str) -> np.ndarray:

@@ -83,7 +83,7 @@ class MapInfo:
             return None
         along_x = along_y = crs.linear_units_factor[1] if crs.is_projected else 1.0
         if crs.is_geographic:
-            latitude = (transform * (col + 0.5, row + 0.5))[1] * pi / 180
+            latitude = (transform @ (col + 0.5, row + 0.5))[1] * pi / 180
             bent = 1 - ECCENTRICITY * sin(latitude) ** 2
             along_x = RADIUS * cos(latitude) / sqrt(bent) * pi / 180
             along_y = RADIUS * (1 - ECCENTRICITY) / bent**1.5 * pi / 180

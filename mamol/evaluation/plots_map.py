@@ -78,8 +78,8 @@ def _measured(info: MapInfo, transform: Affine | None, shape: tuple[int, ...]) -
     """Coordinates on the axes; columns and rows where there are none, or where the grid is turned."""
     if transform is None or transform.b or transform.d:
         return PIXELS
-    left, top = transform * (0, 0)
-    right, bottom = transform * (shape[1], shape[0])
+    left, top = transform @ (0, 0)
+    right, bottom = transform @ (shape[1], shape[0])
     crs = info.crs
     name = "" if crs is None else (crs.to_string() if crs.to_epsg() else "own system")
     if crs is not None and crs.is_geographic:
@@ -101,7 +101,7 @@ def _scale_bar(plot: Axes, width: float) -> None:
 
 def _north_arrow(plot: Axes, transform: Affine) -> None:
     """Points where the second coordinate grows."""
-    start, end = ~transform * (0, 0), ~transform * (0, 1)
+    start, end = ~transform @ (0, 0), ~transform @ (0, 1)
     across, up = end[0] - start[0], start[1] - end[1]  # rows are counted downwards
     long = hypot(across, up)
     across, up = across / long, up / long

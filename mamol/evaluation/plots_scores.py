@@ -7,7 +7,6 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
-from torchmetrics.functional.classification import binary_roc
 
 from mamol.evaluation.plots_missing import COLOURS
 
@@ -60,6 +59,8 @@ def roc_plot(probability: NDArray[np.float32], label: NDArray[np.integer], auroc
     Returns:
         The figure.
     """
+    from torchmetrics.functional.classification import binary_roc  # takes seconds, and few plots need it
+
     false, true, _ = binary_roc(torch.from_numpy(probability.copy()), torch.from_numpy(label))
     figure = Figure(figsize=(4.8, 4.8), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="false positive rate (%)", ylabel="true positive rate (%)")

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import is_integer_dtype
-from scipy.stats import binomtest, norm
 
 from mamol.core.errors import MamolError
 from mamol.evaluation.predictions import KEYS, read_predictions
@@ -86,6 +85,8 @@ def wilson(
     Returns:
         Lower and upper end in percent; NaN where there is no sample.
     """
+    from scipy.stats import norm  # takes a second, and maps, which share these modules, do without
+
     share, count = np.asarray(percent, float) / 100, np.asarray(n, float)
     z = float(norm.ppf(1 - level / 2))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -130,6 +131,8 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:
     Returns:
         Two-sided p-value; 1 where both are right on the same samples.
     """
+    from scipy.stats import binomtest
+
     only_a, only_b = _discordant(right_a, right_b)
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 

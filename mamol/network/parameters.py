@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mamol.backbones.architectures import clip_spec
-from mamol.backbones.clip import VisualTower, vision_transformer
+from mamol.backbones.clip import VisualTower
 from mamol.core.backbone import RANDOM, Origin
 from mamol.core.method import METHODS
 from mamol.core.modality import WINDOW as WINDOWS
@@ -61,6 +61,8 @@ def of_methods() -> dict[str, int]:
     Returns:
         Method to number, embedding and head included, each method with its own defaults.
     """
+    from mamol.backbones.openclip import vision_transformer
+
     facts = facts_of(EXAMPLE)
     inputs = tuple(Modality(name, WINDOWS, facts.bands[name][0]) for name in facts.default_modalities)
     with torch.device("meta"):  # only sizes count; 86 million random numbers would take seconds

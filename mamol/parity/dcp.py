@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mamol.backbones.clip import VisualTower, vision_transformer
+from mamol.backbones.clip import VisualTower
+from mamol.backbones.openclip import vision_transformer
 from mamol.core.backbone import Origin
 from mamol.core.method import Towers
 from mamol.core.streams import VISUAL, Streams

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mamol.backbones.architectures import TowerSpec
-from mamol.backbones.clip import VisualTower, vision_transformer
+from mamol.backbones.clip import VisualTower
+from mamol.backbones.openclip import vision_transformer
 from mamol.core.backbone import MLP, Origin
 from mamol.core.errors import MamolError
 from mamol.core.method import Method

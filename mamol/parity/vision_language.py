@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from mamol.backbones.architectures import TextSpec
-from mamol.backbones.clip import VisualTower, vision_transformer
-from mamol.backbones.text import TextTower, text_transformer
+from mamol.backbones.clip import VisualTower
+from mamol.backbones.openclip import text_transformer, vision_transformer
+from mamol.backbones.text import TextTower
 from mamol.core.backbone import Origin
 from mamol.core.modality import IMAGE, Modality
 from mamol.core.modality import TEXT as TEXTS

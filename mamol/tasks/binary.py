@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torchmetrics.functional.classification import binary_accuracy, binary_auroc
 
 from mamol.core.task import TASKS, Labels, Probabilities, Scores
 from mamol.tasks.single_label import SingleLabel
@@ -16,6 +15,8 @@ class Binary(SingleLabel):
 
     def scored(self, probabilities: Probabilities, label: Labels) -> Scores:
         """AUROC is None where only one class occurs."""
+        from torchmetrics.functional.classification import binary_accuracy  # takes seconds: not before a test
+
         right = binary_accuracy(torch.from_numpy(self.predictions(probabilities)), torch.from_numpy(label))
         return {"AUROC": self.auroc(probabilities, label), "accuracy": 100 * float(right)}
 
@@ -26,6 +27,8 @@ class Binary(SingleLabel):
             probabilities: (n, 2).
             label: (n,).
         """
+        from torchmetrics.functional.classification import binary_auroc
+
         if len(np.unique(label)) < 2:
             return None
         return 100 * float(binary_auroc(torch.from_numpy(probabilities[:, 1].copy()), torch.from_numpy(label)))

@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.functional.classification import binary_f1_score, multilabel_f1_score
 
 from mamol.core.task import TASKS, Labels, Probabilities, Scores, Task
 
@@ -66,6 +65,11 @@ class MultiLabel(Task):
         return {"per_movie": self.row((total / size[:, None]).astype(np.float32), label[first])}
 
     def _f1(self, probabilities: Probabilities, label: Labels, average: str) -> Tensor:
+        from torchmetrics.functional.classification import (  # takes seconds: not before a test
+            binary_f1_score,
+            multilabel_f1_score,
+        )
+
         predicted, truth = torch.from_numpy(self.predictions(probabilities)), torch.from_numpy(label)
         if average == "samples":
             return binary_f1_score(predicted, truth, multidim_average="samplewise").double().mean()

@@ -2,14 +2,16 @@
 
 import os
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-import pytorch_lightning as pl
 import torch
 
 from mamol.core.errors import MamolError
 from mamol.core.groups import MachineSettings
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
 
 CPU_BATCH = 32  # pixels at once on a CPU: more no longer fit its caches and take 1.6 times as long (tiny tower)
 GPU_BATCH = 256  # pixels at once on a GPU, at least: without gradients more fit than in training
@@ -123,10 +125,12 @@ def use_threads(threads: int, processes: int = 1) -> None:
         os.environ.setdefault(OMP, str(threads))
 
 
-def progress_bars(shown: bool) -> list[pl.Callback]:
+def progress_bars(shown: bool) -> "list[Callback]":
     """Lightning's progress bar, or none.
 
     Args:
         shown: Whether it is wanted.
     """
-    return [pl.callbacks.TQDMProgressBar(refresh_rate=5)] if shown else []
+    from pytorch_lightning.callbacks import TQDMProgressBar  # Lightning takes seconds: for training alone
+
+    return [TQDMProgressBar(refresh_rate=5)] if shown else []

@@ -1,13 +1,13 @@
 """Where a run's results lie; every run owns its folder, and finished runs are never touched."""
 
 import os
+import sys
 from pathlib import Path
-
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from mamol.core.errors import MamolError
 
 NODE_VARIABLES = ("NODE_RANK", "GROUP_RANK")  # Lightning's and torchrun's number of a node
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # where Lightning looks for its own
 
 
 def wanted_folder(log_dir: str, exp_name: str, seed: int) -> Path:
@@ -59,6 +59,10 @@ def is_rank_zero() -> bool:
     Before processes are connected, Lightning knows of those of its own node alone.
     """
     node = next((os.environ[name] for name in NODE_VARIABLES if name in os.environ), "0")
+    if "pytorch_lightning" not in sys.modules and not any(name in os.environ for name in RANK_VARIABLES):
+        return node == "0"  # Lightning would say 0, seconds later
+    from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
     local: int = getattr(rank_zero_only, "rank", 0)
     return local == 0 and ("RANK" in os.environ or node == "0")
 

@@ -12,6 +12,7 @@ import rasterio
 from scipy.io import loadmat
 
 import mamol
+from mamol.core.backbone import BackboneRequest, family_of
 from mamol.core.settings import flat_defaults
 from mamol.data.arrowfiles import map_file
 from mamol.data.patches import WindowCutter
@@ -195,9 +196,46 @@ assert (torch.get_num_threads(), logging.getLogger("pytorch_lightning").level) =
     assert set(done.stderr.splitlines()) == {warning}
 
 
+STARTS = """
+import sys, mamol
+def absent(*names): assert not (there := set(names) & sys.modules.keys()), (sys.argv, there)
+absent("torch", "sacred", "pandas")
+from mamol.commands.door import run
+training = ("pytorch_lightning", "torchmetrics", "tensorboard", "scipy.stats", "mamol.api.experiment")
+networks = ("open_clip", "torchvision", "transformers", "torch._dynamo")
+drawing = ("matplotlib", "pyogrio", "geopandas", "shapely")
+assert run(["run.py", "--help"]) == run(["run.py", "help"]) == 0
+absent("torch", "sacred", "pandas")
+assert run(["run.py", "help", "predict"]) == run(["run.py", "print_config"]) == 0
+absent(*training, *networks, *drawing, "rasterio", "h5py", "scipy")
+assert run(["run.py", "datasets"]) == 0
+absent(*training, *networks, *drawing)
+from mamol.core.backbone import BackboneRequest, family_of
+sys.stderr.write(family_of("tiny").visual(BackboneRequest("tiny", "openai"), 4).fingerprint)
+assert run(["run.py", "methods"]) == run(["run.py", "params", "with", "remote", "backbone=tiny"]) == 0
+absent(*training, *drawing)
+import mamol.evaluation.predict
+absent(*training)
+mamol.train, mamol.Map
+"""
+"""What is not imported at each point, from the cheapest command on."""
+
+
 def test_importing_costs_nothing() -> None:
-    code = "import sys, mamol; assert not {'torch', 'sacred', 'pandas'} & sys.modules.keys(); mamol.train, mamol.Map"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    """In one process. The first tower that it builds is that of this process, where open_clip was there before."""
+    done = subprocess.run([sys.executable, "-c", STARTS], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    tower = family_of("tiny").visual(BackboneRequest("tiny", "openai"), 4)
+    assert tower.fingerprint in done.stderr
+
+
+def test_building_tables_does_without_torch() -> None:
+    line = [sys.executable, "-X", "importtime", "make_arrow.py", "--help"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0
+    loaded = {row.rpartition("|")[2].strip() for row in done.stderr.splitlines()}
+    assert "mamol.data.prepare" in loaded
+    assert not {"torch", "sacred", "pytorch_lightning", "open_clip"} & loaded
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import open_clip
 import pytest
 import torch
 
-from mamol.backbones.architectures import TINY, ClipSpec, build_clip, clip_spec, parameter_shapes, supported_backbones
+from mamol.backbones.architectures import TINY, ClipSpec, clip_spec, supported_backbones
+from mamol.backbones.openclip import build_clip, parameter_shapes
 from mamol.core.errors import MamolError
 
 

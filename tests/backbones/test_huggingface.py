@@ -10,7 +10,8 @@ import pytest
 import torch
 import transformers
 
-from mamol.backbones.architectures import ClipSpec, TextSpec, TowerSpec, build_clip
+from mamol.backbones.architectures import ClipSpec, TextSpec, TowerSpec
+from mamol.backbones.openclip import build_clip
 from mamol.backbones.weights import load_clip_weights
 from mamol.core.errors import MamolError
 

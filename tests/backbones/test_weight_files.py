@@ -12,7 +12,8 @@ from open_clip.model import CLIP
 from safetensors.torch import save_file
 from torch import nn
 
-from mamol.backbones.architectures import ClipSpec, TextSpec, TowerSpec, build_clip
+from mamol.backbones.architectures import ClipSpec, TextSpec, TowerSpec
+from mamol.backbones.openclip import build_clip
 from mamol.backbones.weights import load_clip_weights
 from mamol.core.errors import MamolError
 from mamol.core.fingerprint import fingerprint

@@ -14,7 +14,8 @@ from open_clip.model import CLIP, convert_weights_to_fp16
 from safetensors.torch import save_file
 from torch import nn
 
-from mamol.backbones.architectures import ClipSpec, TextSpec, TowerSpec, build_clip
+from mamol.backbones.architectures import ClipSpec, TextSpec, TowerSpec
+from mamol.backbones.openclip import build_clip
 from mamol.backbones.weights import ClipWeights, load_clip_weights
 from mamol.core.errors import MamolError
 from mamol.core.fingerprint import fingerprint

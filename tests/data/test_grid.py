@@ -19,7 +19,7 @@ from mamol.core.errors import MamolError
 from mamol.data.grid import Grid
 from mamol.data.sources import RasterSource
 from mamol.data.warping import onto
-from tests.geotiffs import LONLAT, UTM33, UTM34, place, scene_of, smooth, write_raster
+from tests.geotiffs import LONLAT, UTM33, UTM34, place, scene_of, smooth, unplaced, write_raster
 
 RNG = np.random.default_rng(1)
 FINE = RNG.integers(0, 4000, (40, 50, 3)).astype(np.uint16)
@@ -85,11 +85,11 @@ def test_a_rotated_raster_covers_a_rotated_rectangle(root: Path) -> None:
     angle = 30
     transform = place(20, west=100, south=50, angle=angle)
     rows, cols = np.mgrid[:15, :15] + 0.5
-    xs, ys = Affine(*transform) * (cols, rows)
+    xs, ys = Affine(*transform) @ (cols, rows)
     write_raster(root / "sar.tif", np.stack([xs - 500_000, 5_100_000 - ys], 2).astype(np.float32), transform)
     found, expected = sar(root), smooth(40, 50, 10)
     seen = ~np.isnan(found[:, :, 0])
-    inside = ~Affine(*transform) * (expected[..., 0] + 500_000.0, 5_100_000.0 - expected[..., 1])
+    inside = ~Affine(*transform) @ (expected[..., 0] + 500_000.0, 5_100_000.0 - expected[..., 1])
     depth = np.minimum.reduce([*inside, 15 - inside[0], 15 - inside[1]])
     assert seen[depth > 0.1].all()
     assert not seen[depth < -0.1].any()
@@ -322,6 +322,7 @@ def test_a_raster_of_the_same_shape_from_elsewhere_is_refused(root: Path) -> Non
         assert "\n" not in str(caught.value)
 
 
+@unplaced
 def test_without_georeference_beside_with(root: Path) -> None:
     np.save(root / "heights.npy", FINE[:, :, 0])
     heights = {"optical": OPTICAL, "lidar": {"file": "heights.npy"}}
@@ -351,6 +352,7 @@ def test_a_transform_without_a_crs(root: Path) -> None:
         sar(root)
 
 
+@unplaced
 def test_control_points_only(root: Path) -> None:
     corners = [GroundControlPoint(row, col, 15 + col / 1e3, 46 - row / 1e3) for row in (0, 40) for col in (0, 50)]
     write_raster(root / "sar.tif", FINE, None, LONLAT, gcps=corners)
@@ -364,6 +366,7 @@ def test_control_points_only(root: Path) -> None:
         sar(root)
 
 
+@unplaced
 def test_files_of_a_mosaic_that_do_not_fit_or_are_not_there(root: Path) -> None:
     tiles = {"optical": {"files": ["optical.tif", "t2.tif"]}}
     with pytest.raises(MamolError, match=r"optical: no file for it .* expected one of t2.tif; found optical.tif"):

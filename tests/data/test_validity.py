@@ -15,7 +15,7 @@ from mamol.core.errors import MamolError
 from mamol.data.arrays import scene_of as scene_of_arrays
 from mamol.data.places import MaskPlace, files
 from mamol.data.validity import equals, rejected
-from tests.geotiffs import place, scene_of, write_raster
+from tests.geotiffs import place, scene_of, unplaced, write_raster
 
 RNG = np.random.default_rng(0)
 CUBE = RNG.integers(1, 200, (12, 15, 3))
@@ -218,6 +218,7 @@ def test_nan_in_a_quality_raster_is_no_word_for_a_pixel() -> None:
         ({"crs": None, "transform": place(20)}, r"it has coordinates without a CRS"),
     ],
 )
+@unplaced
 def test_quality_rasters_that_do_not_fit(tmp_path: Path, write: dict[str, Any], message: str) -> None:
     write_raster(tmp_path / "a.tif", CUBE.astype(np.uint8))
     write_raster(tmp_path / "q.tif", **({"array": SCL} | write))

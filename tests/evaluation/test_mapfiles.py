@@ -186,7 +186,7 @@ def test_areas_in_degrees_are_those_of_the_earth(top: float, turned: float, tmp_
     corners = [(0, 0), (40, 0), (40, 60), (0, 60)]
     transform = rasterio.Affine(*place.transform)
     true = abs(
-        Geod(ellps="WGS84").polygon_area_perimeter(*zip(*(transform * each for each in corners), strict=True))[0]
+        Geod(ellps="WGS84").polygon_area_perimeter(*zip(*(transform @ each for each in corners), strict=True))[0]
     )
     assert float(areas(tmp_path / "x.csv")[1]["area_m2"]) == pytest.approx(true, rel=1e-4)
 

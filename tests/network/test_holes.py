@@ -189,5 +189,5 @@ def test_training_on_holes_learns() -> None:
         loss = functional.cross_entropy(network(batch)[0], batch["label"])
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] / 2

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamol.backbones.architectures import ClipSpec, build_clip, clip_spec
-from mamol.backbones.clip import VisualTower, vision_transformer
-from mamol.backbones.text import TextTower, text_transformer
+from mamol.backbones.architectures import ClipSpec, clip_spec
+from mamol.backbones.clip import VisualTower
+from mamol.backbones.openclip import build_clip, text_transformer, vision_transformer
+from mamol.backbones.text import TextTower
 from mamol.core.backbone import Origin
 from mamol.core.method import METHODS
 from mamol.core.modality import IMAGE, TEXT, Modality

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from open_clip import image_transform
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -30,6 +29,8 @@ class ImageTextDataset(Dataset[dict[str, Tensor]]):
             image_size: Side of the images in pixels.
             complete: Whether what is absent is read, too, for methods that make a complete pass.
         """
+        from open_clip import image_transform  # takes seconds, and tables of scenes do without
+
         self.table = table
         self.modalities = tuple(modalities)
         self.image_size = image_size
