@@ -64,7 +64,7 @@ def write_page(out: Path) -> str:
         raise MamolError(f"{out}: no results; run python -m benchmarks.field with --root first")
     scenes: dict[str, list[Result]] = {}
     for result in results:
-        scenes.setdefault(result["title"], []).append(result)
+        scenes.setdefault(f"{result['title']}, {result['steps']} steps", []).append(result)
     text = "\n\n".join(_section(title, each) for title, each in scenes.items()) + "\n"
     with replacing(out / "field.md") as temporary:
         temporary.write_text(text, "utf-8")
@@ -83,7 +83,8 @@ def by_seed(results: Sequence[Result], way: str) -> list[list[Result]]:
     for each in results:
         if each["model"] in WAYS[way]:
             found.setdefault(each["seed"], []).append(each)
-    return [found[seed] for seed in sorted(found) if len(found[seed]) == len(WAYS[way])]
+    complete = [found[seed] for seed in sorted(found) if len(found[seed]) == len(WAYS[way])]
+    return [sorted(each, key=lambda result: WAYS[way].index(result["model"])) for each in complete]
 
 
 def _patterns(results: Sequence[Result]) -> list[str]:
@@ -94,30 +95,29 @@ def _patterns(results: Sequence[Result]) -> list[str]:
 
 def _section(title: str, results: Sequence[Result]) -> str:
     """Heading, facts and table of a scene."""
-    rows, patterns = [], _patterns(results)
-    for way in WAYS:
-        seeds = by_seed(results, way)
-        if not seeds:
-            continue
-        oas = [scores(each) for each in seeds]
-        row = {"way": way, "seeds": str(len(seeds))}
-        for column in (ALL, ANSWERED, *patterns):
-            values = [oa[column] for oa in oas if column in oa]
-            row[_heading(column)] = _text(values) if values else "not classified"
-        row["trained parameters"] = f"{sum(each['parameters'] for each in seeds[0]):,}"
-        row["training (s)"] = _text([sum(each["seconds"] for each in models) for models in seeds], 0)
-        row["processor (s)"] = _text([sum(each["processor_seconds"] for each in models) for models in seeds], 0)
-        rows.append(row)
+    patterns, found = _patterns(results), {way: by_seed(results, way) for way in WAYS}
+    rows = [{"way": way, **_row(seeds, patterns)} for way, seeds in found.items() if seeds]
     shares = [f"{_heading(pattern)} {_text(_shares(results, pattern), 1)} %" for pattern in patterns]
-    trained = [
-        f"{each['model']} {each['trained_on']}" for each in results if each["seed"] == min(r["seed"] for r in results)
-    ]
     about = (
-        f"{results[0]['steps']} steps of each model; {results[0]['classes']} classes; "
-        f"{sum(results[0]['tested'].values())} test pixels: {', '.join(shares)}; training pixels (first seed): "
-        f"{', '.join(trained)}."
+        f"{results[0]['classes']} classes (chance: {100 / results[0]['classes']:.1f} %), "
+        f"{sum(results[0]['tested'].values())} test pixels: {', '.join(shares)}."
     )
     return f"### {title}\n\n{about}\n\n{markdown(pd.DataFrame(rows))}"
+
+
+def _row(seeds: Sequence[Sequence[Result]], patterns: Sequence[str]) -> dict[str, str]:
+    """The cells of a way: its models, seed by seed."""
+    oas, row = [scores(each) for each in seeds], {"seeds": str(len(seeds))}
+    for column in (ALL, ANSWERED, *patterns):
+        values = [oa[column] for oa in oas if column in oa]
+        row[_heading(column)] = _text(values) if values else "not classified"
+    samples = [mean_std([each["trained_on"] for each in model])[0] for model in zip(*seeds, strict=True)]
+    return row | {
+        "training pixels": ", ".join(f"{each:.0f}" for each in samples),
+        "trained parameters": f"{sum(each['parameters'] for each in seeds[0]):,}",
+        "training (s)": _text([sum(each["seconds"] for each in models) for models in seeds], 0),
+        "processor (s)": _text([sum(each["processor_seconds"] for each in models) for models in seeds], 0),
+    }
 
 
 def _shares(results: Sequence[Result], pattern: str) -> list[float]:
