@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import field, field_page
+import mamol
+import mamol.api.run
+from benchmarks import field, field_page, field_scene
 from benchmarks.field_page import ALL, ANSWERED
 from benchmarks.field_scene import Field, Model, beyond_swath, clouds, filled, with_holes
 from mamol.core.errors import MamolError
@@ -117,6 +119,30 @@ def test_tables_of_filled_holes_have_the_training_mean_there(holed: Field, model
     assert hidden.any()
     expected = np.broadcast_to(ours.info.mean["hsi"], centres[1][hidden].shape)
     np.testing.assert_allclose(centres[1][hidden], expected, rtol=1e-6)
+
+
+def test_a_model_makes_the_steps_of_all_and_answers_for_its_pixels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, models: dict[str, Model]
+) -> None:
+    monkeypatch.setattr(field_scene, "TRAIN", 20)
+    monkeypatch.setattr(field_scene, "TEST", 30)
+    made = []
+
+    def train(*tables: Any, **options: Any) -> mamol.Run:
+        run = mamol.api.run.train(*tables, **options)
+        made.extend(pd.read_csv(run.folder / "history.csv")["step"])
+        return run
+
+    monkeypatch.setattr(mamol, "train", train)
+    small = Field(tmp_path, scene_of(toy_arrays(), toy_labels()), seed=1)
+    result = field.run(small, models["second"], epochs=1, title="toy")
+    assert result["steps"] == made[-1] == 2  # a pass over 40 training pixels, although this model has fewer
+    assert result["trained_on"] < 40
+    assert sum(result["tested"].values()) == 60
+    assert list(result["right"]) == ["lidar"]
+    assert 0 < result["right"]["lidar"] <= result["tested"]["lidar"]
+    assert result["parameters"] > 0
+    assert json.loads(json.dumps(result)) == result
 
 
 def made_up(model: Model, seed: int, epochs: int) -> dict[str, Any]:
