@@ -86,7 +86,7 @@ def run(field: Field, model: Model, epochs: int, title: str) -> dict[str, Any]:
     steps, test = epochs * -(-len(field.samples["train"]) // BATCH), field.samples["test"]
     tables = field.tables(model)
     began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=field.folder) as folder:
         trained = mamol.train(tables, log_dir=folder, seed=field.seed, max_epoch=steps, max_steps=steps, **TRAINING)
         spent = time.process_time() - began
         assert trained.folder is not None
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", type=Path, required=True, help="folder of results, table and figure; of several scenes"
     )
     parser.add_argument("--seeds", type=int, default=3, help="of holes, split and weights (default: 3)")
-    parser.add_argument("--epochs", type=int, default=6, help="of the one model; all make its steps (default: 6)")
+    parser.add_argument("--epochs", type=int, default=4, help="of the one model; all make its steps (default: 4)")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
     try:

@@ -105,6 +105,7 @@ class Field:
     """The tables of all models on one scene with the holes of one seed: the same pixels for all.
 
     Attributes:
+        folder: Of the files.
         modalities: Names, the cloudy one first.
         classes: How many there are.
         seed: Of holes, split and weights.
@@ -122,7 +123,7 @@ class Field:
         folder.mkdir(parents=True, exist_ok=True)
         assert scene.labels is not None
         self.modalities, self.classes, self.seed = tuple(scene.rasters), len(scene.classes), seed
-        self._folder, self._labels = folder, scene.labels
+        self.folder, self._labels = folder, scene.labels
         self._scene = {"name": scene.name, "classes": list(scene.classes), "note": f"holes drawn from seed {seed}"}
         holed = with_holes(scene, seed)
         for name, array in {"labels": scene.labels, **holed}.items():
@@ -158,7 +159,7 @@ class Field:
             chosen, drawn = self.chosen(split, model), np.zeros_like(self._labels)
             drawn[chosen["row"], chosen["col"]] = chosen["label"] + 1
             maps[f"{split}_labels"] = {"file": f"{model.name}_{split}.npy"}
-            np.save(self._folder / f"{model.name}_{split}.npy", drawn)
+            np.save(self.folder / f"{model.name}_{split}.npy", drawn)
         return self._build(model.name, model.modalities, "_filled" * model.filled, maps)
 
     def _build(
@@ -166,11 +167,11 @@ class Field:
     ) -> mamol.Tables:
         """Tables of some of the files, which a scene.json names; of drawn pixels, or of those of label maps."""
         files = {"modalities": {each: {"file": f"{each}{suffix}.npy"} for each in modalities}}
-        path = self._folder / f"{name}.json"
+        path = self.folder / f"{name}.json"
         write_json(path, self._scene | files | {"labels": {"file": "labels.npy"}} | dict(maps or {}))
         return mamol.build_tables(
             path,
-            out=self._folder / "tables" / name,
+            out=self.folder / "tables" / name,
             protocol="official" if maps else "disjoint",
             seed=self.seed,
             patch_size=PATCH,
