@@ -18,8 +18,9 @@ from mamol.evaluation.statistics import mean_std
 
 ALL, ANSWERED = "all", "classified"
 MARKERS = "osD^"
+ONE = "one model, holes as they are"
 WAYS = {
-    "one model, holes as they are": ("ours",),
+    ONE: ("ours",),
     "(a) incomplete pixels left out": ("complete",),
     "(b) holes filled with the mean": ("filled",),
     "(c) one model per pattern": ("complete", "first", "second"),
@@ -96,7 +97,8 @@ def _patterns(results: Sequence[Result]) -> list[str]:
 def _section(title: str, results: Sequence[Result]) -> str:
     """Heading, facts and table of a scene."""
     patterns, found = _patterns(results), {way: by_seed(results, way) for way in WAYS}
-    rows = [{"way": way, **_row(seeds, patterns)} for way, seeds in found.items() if seeds]
+    ours = {models[0]["seed"]: scores(models)[ALL] for models in found[ONE]}
+    rows = [{"way": way, **_row(seeds, patterns, ours if way != ONE else {})} for way, seeds in found.items() if seeds]
     shares = [f"{_heading(pattern)} {_text(_shares(results, pattern), 1)} %" for pattern in patterns]
     about = (
         f"{results[0]['classes']} classes (chance: {100 / results[0]['classes']:.1f} %), "
@@ -105,12 +107,16 @@ def _section(title: str, results: Sequence[Result]) -> str:
     return f"### {title}\n\n{about}\n\n{markdown(pd.DataFrame(rows))}"
 
 
-def _row(seeds: Sequence[Sequence[Result]], patterns: Sequence[str]) -> dict[str, str]:
-    """The cells of a way: its models, seed by seed."""
+def _row(seeds: Sequence[Sequence[Result]], patterns: Sequence[str], ours: Mapping[int, float]) -> dict[str, str]:
+    """The cells of a way: its models, seed by seed, also against the OA of another way on the same pixels."""
     oas, row = [scores(each) for each in seeds], {"seeds": str(len(seeds))}
+    pairs = [(models[0]["seed"], oa[ALL]) for models, oa in zip(seeds, oas, strict=True)]
+    differences = [oa - ours[seed] for seed, oa in pairs if seed in ours]
     for column in (ALL, ANSWERED, *patterns):
         values = [oa[column] for oa in oas if column in oa]
         row[_heading(column)] = _text(values) if values else "not classified"
+        if column == ALL:
+            row["less one model"] = _text(differences) if differences else ""
     samples = [mean_std([each["trained_on"] for each in model])[0] for model in zip(*seeds, strict=True)]
     return row | {
         "training pixels": ", ".join(f"{each:.0f}" for each in samples),
