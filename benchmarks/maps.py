@@ -18,8 +18,8 @@ from benchmarks.harness import THREADS, Figure, quiet_and_repeatable
 from benchmarks.memory import STATUS, resident
 from benchmarks.workload import CLASSES, WINDOW, frozen_tower, network
 from mamol.data.scenes import GeoReference
-from mamol.evaluation.area import Area
 from mamol.evaluation.blocks import Block, WindowClassifier, block_rows
+from mamol.evaluation.frame import Frame
 from mamol.evaluation.mapfiles import MapFiles
 from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.mapper import predictor
@@ -92,14 +92,14 @@ def _draw(folder: Path) -> tuple[int, float, float]:
     """Peak bytes, windows per second of the network, seconds of writing the files."""
     file = SparseFile(folder / "scene.tif")
     file.create()
-    area = Area(0, 0, SIDE, SIDE, GeoReference("", PLACE))
+    frame = Frame(0, 0, SIDE, SIDE, GeoReference("", PLACE))
     made = network(frozen_tower("tiny"), {"ms": BANDS}, "tiny").eval()
     classifier = WindowClassifier(
         predictor(made, ["ms"], torch.device("cpu")), {"ms": file}, {"ms": 0}, WINDOW, len(CLASSES), BATCH
     )
     rows = block_rows(ROWS, SIDE, BATCH)
     began, seen = time.perf_counter(), 0
-    for pixels, _, _ in classifier.batches(area, 0, rows):
+    for pixels, _, _ in classifier.batches(frame, 0, rows):
         seen += len(pixels)
         if seen >= TRIED:
             break
@@ -108,11 +108,11 @@ def _draw(folder: Path) -> tuple[int, float, float]:
     cheap = WindowClassifier(
         lambda windows, present: uniform[: len(present)], {"ms": file}, {"ms": 0}, WINDOW, 10, BATCH
     )
-    block = cheap.block(area, 0, rows)
+    block = cheap.block(frame, 0, rows)
     block.classes[:] = np.random.default_rng(0).integers(1, len(CLASSES) + 1, block.classes.shape)
     began = time.perf_counter()
     MapFiles(
-        MapInfo(CLASSES, "map", area.georeference, (), ("ms",)),
+        MapInfo(CLASSES, "map", frame.georeference, (), ("ms",)),
         (SIDE, SIDE),
         lambda: (_rows(block, min(rows, SIDE - first)) for first in range(0, SIDE, rows)),
     ).save_all(folder, "map")

@@ -15,8 +15,8 @@ from benchmarks.maps import BANDS, PLACE, SparseFile
 from benchmarks.memory import STATUS, resident
 from benchmarks.workload import CLASSES, WINDOW, frozen_tower, network
 from mamol.data.scenes import GeoReference
-from mamol.evaluation.area import Area
 from mamol.evaluation.blocks import WindowClassifier, block_rows
+from mamol.evaluation.frame import Frame
 from mamol.evaluation.mapfiles import MapFiles
 from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.mapper import predictor
@@ -46,7 +46,7 @@ def run(batches: Sequence[int] = BATCHES, blocks: Sequence[int] = BLOCKS, side: 
 def _by_batch(folder: Path, batches: Sequence[int], side: int) -> Figure:
     file = SparseFile(folder / "scene.tif", side, side)
     file.create()
-    area = Area(0, 0, side, side, GeoReference("", PLACE))
+    frame = Frame(0, 0, side, side, GeoReference("", PLACE))
     made = network(frozen_tower("tiny"), {"ms": BANDS}, "tiny").eval()
     device = torch.device("cpu")
 
@@ -54,7 +54,7 @@ def _by_batch(folder: Path, batches: Sequence[int], side: int) -> Figure:
         classifier = WindowClassifier(
             predictor(made, ["ms"], device), {"ms": file}, {"ms": 0}, WINDOW, len(CLASSES), batch
         )
-        for _ in islice(classifier.batches(area, 0, -(-windows // side)), windows // batch):
+        for _ in islice(classifier.batches(frame, 0, -(-windows // side)), windows // batch):
             pass
 
     classify(batches[0], batches[0])  # the first one is slower
@@ -89,7 +89,7 @@ def _by_block(folder: Path, blocks: Sequence[int], side: int) -> Figure:
 
 def _draw(folder: Path, scene: Path, block: int, side: int) -> None:
     """All of a map but the network."""
-    file, area = SparseFile(scene, side, side), Area(0, 0, side, side, GeoReference("", PLACE))
+    file, frame = SparseFile(scene, side, side), Frame(0, 0, side, side, GeoReference("", PLACE))
     uniform = np.random.default_rng(0).dirichlet(np.ones(len(CLASSES)), 1024).astype(np.float32)
     classifier = WindowClassifier(
         lambda windows, present: uniform[: len(present)], {"ms": file}, {"ms": 0}, WINDOW, len(CLASSES), 1024
@@ -98,8 +98,8 @@ def _draw(folder: Path, scene: Path, block: int, side: int) -> None:
     starts = tuple(range(0, side, rows))
     made = PartialMap.open(folder / "map", {}, starts, 1)
     for start in starts:
-        made.write(start, classifier.block(area, start, min(start + rows, side)))
-    info = MapInfo(CLASSES, "map", area.georeference, (), ("ms",))
+        made.write(start, classifier.block(frame, start, min(start + rows, side)))
+    info = MapInfo(CLASSES, "map", frame.georeference, (), ("ms",))
     files = MapFiles(info, (side, side), made.blocks)
     for ending in (".tif", ".png", ".csv"):  # those that have no limit of size
         files.save(folder / f"map{ending}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mamol.core.errors import MamolError
 from mamol.data.patches import WindowCutter
 from mamol.data.sources import Source
-from mamol.evaluation.area import Area
+from mamol.evaluation.frame import Frame
 
 Windows = dict[str, NDArray[np.float32]]
 Predict = Callable[[Windows, NDArray[np.bool_]], NDArray[np.float32]]
@@ -101,21 +101,21 @@ class Classifier(ABC):
     probabilities: bool = False
 
     @abstractmethod
-    def windows(self, area: Area) -> int:
+    def windows(self, frame: Frame) -> int:
         """Windows of a map, at most.
 
         Args:
-            area: The part of the scene that it shows.
+            frame: The part of the scene that it shows.
         """
 
     @abstractmethod
     def batches(
-        self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
+        self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
     ) -> Iterator[Found]:
         """Classifies some rows, part by part.
 
         Args:
-            area: The part of the scene that the map shows.
+            frame: The part of the scene that the map shows.
             first: Row of the map, where a block begins.
             last: The row behind the last one.
             advance: Is told how many pixels are done.
@@ -124,11 +124,11 @@ class Classifier(ABC):
             MamolError: If a probability is NaN or infinite.
         """
 
-    def block(self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None) -> Block:
+    def block(self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None) -> Block:
         """Classifies some rows.
 
         Args:
-            area: The part of the scene that the map shows.
+            frame: The part of the scene that the map shows.
             first: Row of the map.
             last: The row behind the last one.
             advance: Is told how many pixels are done, batch by batch.
@@ -136,41 +136,41 @@ class Classifier(ABC):
         Raises:
             MamolError: If a probability is NaN or infinite.
         """
-        count, start = (last - first) * area.width, first * area.width
+        count, start = (last - first) * frame.width, first * frame.width
         classes = np.zeros(count, code_type(self.classes))
         confidence = np.full(count, np.nan, np.float32)
         sensors = np.zeros(count, sensor_type(max(self.bits.values()) + 1))
         every = np.full((self.classes, count), NO_PROBABILITY, np.uint16) if self.probabilities else None
         bits = np.array([1 << self.bits[name] for name in self.sources], sensors.dtype)
-        for pixels, present, found in self.batches(area, first, last, advance):
+        for pixels, present, found in self.batches(frame, first, last, advance):
             where = pixels - start
             classes[where] = found.argmax(axis=1) + 1
             confidence[where] = found.max(axis=1)
             sensors[where] = present.astype(sensors.dtype) @ bits
             if every is not None:
                 every[:, where] = np.rint(found.T * PROBABILITY_STEPS)
-        shape = last - first, area.width
+        shape = last - first, frame.width
         whole = None if every is None else every.reshape(-1, *shape)
         return Block(classes.reshape(shape), confidence.reshape(shape), sensors.reshape(shape), whole)
 
     @staticmethod
-    def check(found: NDArray[np.float32], pixels: NDArray[np.int64], area: Area) -> None:
+    def check(found: NDArray[np.float32], pixels: NDArray[np.int64], frame: Frame) -> None:
         """Refuses probabilities that are no numbers.
 
         Args:
             found: (n, K).
             pixels: (n,) numbers in the map.
-            area: The part of the scene that the map shows.
+            frame: The part of the scene that the map shows.
 
         Raises:
             MamolError: If a probability is NaN or infinite.
         """
         broken = ~np.isfinite(found).all(axis=1)
         if broken.any():
-            row, col = divmod(int(pixels[broken][0]), area.width)
+            row, col = np.add(divmod(int(pixels[broken][0]), frame.width), (frame.top, frame.left))
             raise MamolError(
-                f"map: found a probability that is NaN or infinite at row {row + area.top}, column {col + area.left}, "
-                "expected finite ones; look for invalid values in the scene there, or use precision=32"
+                f"map: found a probability that is NaN or infinite at row {row}, column {col}, expected "
+                "finite ones; look for invalid values in the scene there, or use precision=32"
             )
 
     @property
@@ -189,25 +189,25 @@ class WindowClassifier(Classifier):
 
     min_valid: float = MIN_VALID
 
-    def windows(self, area: Area) -> int:
+    def windows(self, frame: Frame) -> int:
         """One for each pixel."""
-        return area.height * area.width
+        return frame.height * frame.width
 
     def batches(
-        self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
+        self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
     ) -> Iterator[Found]:
         """Classifies some rows, batch by batch; a batch begins at ``first``."""
-        rows = Rows(self, area, last)
-        for start in range(first * area.width, last * area.width, self.batch):
-            pixels = np.arange(start, min(start + self.batch, last * area.width))
-            down, across = np.divmod(pixels, area.width)
+        rows = Rows(self, frame, last)
+        for start in range(first * frame.width, last * frame.width, self.batch):
+            pixels = np.arange(start, min(start + self.batch, last * frame.width))
+            down, across = np.divmod(pixels, frame.width)
             rows.need(int(down[0]), int(down[-1]))
             present = rows.presence(down, across, self.min_valid)
             seen = present.any(axis=1)
             if seen.any():
                 down, across, present = down[seen], across[seen], present[seen]
                 found = self.predict(rows.windows(down, across), present)
-                self.check(found, pixels[seen], area)
+                self.check(found, pixels[seen], frame)
                 yield pixels[seen], present, found
             advance(len(pixels))
 
@@ -215,15 +215,15 @@ class WindowClassifier(Classifier):
 class Rows:
     """The rasters of some rows, with half a window around them, so that windows are those of the whole scene."""
 
-    def __init__(self, classifier: Classifier, area: Area, last: int) -> None:
+    def __init__(self, classifier: Classifier, frame: Frame, last: int) -> None:
         """Nothing is read yet.
 
         Args:
             classifier: It has the rasters.
-            area: The part of the scene that the map shows.
+            frame: The part of the scene that the map shows.
             last: Row of the map behind the last one that will be needed.
         """
-        self._of, self._area, self._last = classifier, area, last
+        self._of, self._frame, self._last = classifier, frame, last
         self._first = self._end = 0  # rows of the map that are here
         self._cutters: dict[str, WindowCutter] = {}
         self._valid: dict[str, WindowCutter | None] = {}  # None: all pixels are
@@ -239,15 +239,15 @@ class Rows:
         """
         if self._first <= first and last < self._end:
             return
-        area, half = self._area, self._of.size // 2
-        at_once = READ_BYTES // (self._of.row_bytes * area.width) - self._of.size
+        frame, half = self._frame, self._of.size // 2
+        at_once = READ_BYTES // (self._of.row_bytes * frame.width) - self._of.size
         self._first, self._end = first, min(max(first + at_once, last + 1), self._last)
-        self._top, self._left = max(0, area.top + first - half), max(0, area.left - half)
-        self._shown = area.shown(self._first, self._end)
+        self._top, self._left = max(0, frame.top + first - half), max(0, frame.left - half)
+        self._shown = frame.shown(self._first, self._end)
         self._cutters, self._valid = {}, {}  # before reading: the old rows make room
         for name, source in self._of.sources.items():
-            bottom = min(source.height, area.top + self._end + half)
-            right = min(source.width, area.left + area.width + half)
+            bottom = min(source.height, frame.top + self._end + half)
+            right = min(source.width, frame.left + frame.width + half)
             raster = source.read(slice(self._top, bottom), slice(self._left, right))
             valid = ~np.isnan(raster[..., :1])
             self._cutters[name] = WindowCutter(raster, self._of.size)
@@ -280,4 +280,4 @@ class Rows:
         return {name: cutter.cut(*self._here(rows, cols)) for name, cutter in self._cutters.items()}
 
     def _here(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return rows + self._area.top - self._top, cols + self._area.left - self._left
+        return rows + self._frame.top - self._top, cols + self._frame.left - self._left

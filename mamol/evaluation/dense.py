@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mamol.evaluation.area import Area
 from mamol.evaluation.blocks import Classifier, Found, Rows
+from mamol.evaluation.frame import Frame
 
 
 def window_starts(length: int, size: int, stride: int, first: int, last: int) -> NDArray[np.int64]:
@@ -54,43 +54,43 @@ class DenseClassifier(Classifier):
 
     stride: int = 1
 
-    def windows(self, area: Area) -> int:
+    def windows(self, frame: Frame) -> int:
         """Windows of a map at most."""
-        down, across = self._starts(area, 0, area.height)
+        down, across = self._starts(frame, 0, frame.height)
         return len(down) * len(across)
 
     def batches(
-        self, area: Area, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
+        self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
     ) -> Iterator[Found]:
         """Classifies some rows of the map, a row of windows after the other."""
-        down, across = self._starts(area, first, last)
-        strip = _Strip(self, area, across)
-        ends = [*(int(top) - area.top for top in down[1:]), last]
+        down, across = self._starts(frame, first, last)
+        strip = _Strip(self, frame, across)
+        ends = [*(int(top) - frame.top for top in down[1:]), last]
         done = first
         for top, end in zip(down.tolist(), ends, strict=True):
             strip.classify(top)
             if end > done:  # no window further down reaches these rows
                 yield strip.found(done, end)
-                advance((end - done) * area.width)
+                advance((end - done) * frame.width)
                 done = end
 
-    def _starts(self, area: Area, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _starts(self, frame: Frame, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """First rows and columns, in the scene, of the windows that show some rows of the map."""
         source = next(iter(self.sources.values()))
         return (
-            window_starts(source.height, self.size, self.stride, area.top + first, area.top + last),
-            window_starts(source.width, self.size, self.stride, area.left, area.left + area.width),
+            window_starts(source.height, self.size, self.stride, frame.top + first, frame.top + last),
+            window_starts(source.width, self.size, self.stride, frame.left, frame.left + frame.width),
         )
 
 
 class _Strip:
     """The rows of a map, P of them, to which a row of windows adds."""
 
-    def __init__(self, classifier: DenseClassifier, area: Area, across: NDArray[np.int64]) -> None:
-        self._of, self._area, self._across = classifier, area, across
+    def __init__(self, classifier: DenseClassifier, frame: Frame, across: NDArray[np.int64]) -> None:
+        self._of, self._frame, self._across = classifier, frame, across
         size, source = classifier.size, next(iter(classifier.sources.values()))
         self._left, span = int(across[0]), int(across[-1] - across[0]) + size
-        self._rows = Rows(classifier, Area(0, self._left, source.height, span), source.height)
+        self._rows = Rows(classifier, Frame(0, self._left, source.height, span), source.height)
         self._weights = blending(size)[:, None] * blending(size)
         self._top: int | None = None  # row of the scene
         self._sums = np.zeros((size, span, classifier.classes), np.float32)
@@ -130,12 +130,12 @@ class _Strip:
 
     def found(self, first: int, last: int) -> Found:
         """What the windows say of some rows of the map, which lie in the strip."""
-        area, top = self._area, self._top or 0
-        here = slice(area.top + first - top, area.top + last - top)
-        across = slice(area.left - self._left, area.left - self._left + area.width)
-        present, shown = self._present[here, across], area.shown(first, last)
+        frame, top = self._frame, self._top or 0
+        here = slice(frame.top + first - top, frame.top + last - top)
+        across = slice(frame.left - self._left, frame.left - self._left + frame.width)
+        present, shown = self._present[here, across], frame.shown(first, last)
         seen = np.asarray(present.any(axis=2) & (True if shown is None else shown))
-        pixels = np.flatnonzero(seen) + first * area.width
+        pixels = np.flatnonzero(seen) + first * frame.width
         probabilities = self._sums[here, across][seen] / self._counts[here, across][seen][:, None]
-        self._of.check(probabilities, pixels, area)
+        self._of.check(probabilities, pixels, frame)
         return pixels, present[seen], probabilities

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from mamol.data.scenes import Scene
-from mamol.evaluation.area import Area, area_of
 from mamol.evaluation.blocks import MIN_VALID, Classifier, Predict, WindowClassifier, Windows
 from mamol.evaluation.dense import DenseClassifier
+from mamol.evaluation.frame import Frame, frame_of
 from mamol.evaluation.mapinfo import MapInfo, chosen_colours
 from mamol.evaluation.maps import Map
 from mamol.evaluation.progress import Told
@@ -59,16 +59,16 @@ class Mapper:
             return DenseClassifier(*common, stride=self.stride or spec.grid)
         return WindowClassifier(*common, min_valid=self.min_valid)
 
-    def info(self, scene: Scene, area: Area, title: str) -> MapInfo:
+    def info(self, scene: Scene, frame: Frame, title: str) -> MapInfo:
         """What belongs to a map besides its pixels.
 
         Args:
             scene: It knows colours.
-            area: It knows the place.
+            frame: It knows the place.
             title: Of the map.
         """
         spec = self.network.spec
-        return MapInfo(spec.classes, title, area.georeference, chosen_colours(spec.classes, scene.colours), spec.names)
+        return MapInfo(spec.classes, title, frame.georeference, chosen_colours(spec.classes, scene.colours), spec.names)
 
 
 def draw_map(mapper: Mapper, scene: Scene, pattern: Sequence[str], title: str, *, progress: bool = False) -> Map:
@@ -81,10 +81,10 @@ def draw_map(mapper: Mapper, scene: Scene, pattern: Sequence[str], title: str, *
         title: Of the map.
         progress: Whether to show a progress bar, on stderr.
     """
-    area = area_of(scene.height, scene.width, scene.georeference)
-    with Told("classifying", area.height * area.width, shown=progress) as told:
-        block = mapper.classifier(scene, pattern).block(area, 0, area.height, told.advance)
-    return Map.of_block(block, mapper.info(scene, area, title))
+    frame = frame_of(scene.height, scene.width, scene.georeference)
+    with Told("classifying", frame.height * frame.width, shown=progress) as told:
+        block = mapper.classifier(scene, pattern).block(frame, 0, frame.height, told.advance)
+    return Map.of_block(block, mapper.info(scene, frame, title))
 
 
 def predictor(network: Network, modalities: Sequence[str], device: torch.device, *, pixels: bool = False) -> Predict:

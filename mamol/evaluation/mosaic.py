@@ -38,7 +38,7 @@ def write_mosaics(order: Order) -> list[Path]:
     for pattern in order.patterns if order.many else ():
         maps = [one for one in order.maps if one.pattern == pattern]
         path = order.path(order.many, pattern)
-        if reason := _why_none([one.area.georeference for one in maps]):
+        if reason := _why_none([one.frame.georeference for one in maps]):
             logger.warning("%s: no VRT of its %d maps, %s", path.name, len(maps), reason)
             continue
         for layer in layers_of(maps[0].info, order.settings.predict.probabilities):

@@ -15,7 +15,6 @@ from mamol.core.settings import Settings
 from mamol.core.version import VERSION
 from mamol.data.areajson import find_area
 from mamol.data.scenes import Scene
-from mamol.evaluation.area import Area, Outside, area_of
 from mamol.evaluation.blocks import Classifier, block_rows
 from mamol.evaluation.fitting import (
     check_bands,
@@ -26,6 +25,7 @@ from mamol.evaluation.fitting import (
     present_patterns,
     scene_at,
 )
+from mamol.evaluation.frame import Frame, Outside, frame_of
 from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.mapper import Mapper
 from mamol.network.network import Network
@@ -167,16 +167,16 @@ class Order:
             self._open[path] = scene
         return self._open[path]
 
-    def _place(self, path: Path) -> tuple[str, Area] | None:
+    def _place(self, path: Path) -> tuple[str, Frame] | None:
         """Name of a scene, and the part of it that is shown; None where a scene of several shows nothing."""
         scene, wanted = self.scene(path), self.settings.predict
         try:
-            area = area_of(scene.height, scene.width, scene.georeference, wanted.bbox, wanted.polygon)
+            frame = frame_of(scene.height, scene.width, scene.georeference, wanted.bbox, wanted.polygon)
         except Outside:
             if not self.many:
                 raise
             return None
-        return scene.name, area
+        return scene.name, frame
 
 
 @dataclass(frozen=True)
@@ -187,14 +187,14 @@ class OneMap:
         order: What it shares with the others.
         source: Where the scene is.
         name: Of the scene.
-        area: The part of the scene.
+        frame: The part of the scene.
         pattern: Modalities that may be used.
     """
 
     order: Order
     source: Path
     name: str
-    area: Area
+    frame: Frame
     pattern: list[str]
 
     @property
@@ -205,19 +205,19 @@ class OneMap:
     @property
     def pixels(self) -> int:
         """How many it has."""
-        return self.area.height * self.area.width
+        return self.frame.height * self.frame.width
 
     @property
     def rows(self) -> int:
         """Of a block."""
         spec, wanted = self.order.network.spec, self.order.settings.predict.block
-        at_once = spec.grid * self.area.width if self.order.network.head.dense else self.order.batch
-        return min(block_rows(wanted, self.area.width, at_once), self.area.height)
+        at_once = spec.grid * self.frame.width if self.order.network.head.dense else self.order.batch
+        return min(block_rows(wanted, self.frame.width, at_once), self.frame.height)
 
     @property
     def starts(self) -> tuple[int, ...]:
         """First row of every block."""
-        return tuple(range(0, self.area.height, self.rows))
+        return tuple(range(0, self.frame.height, self.rows))
 
     def end(self, start: int) -> int:
         """The row behind a block.
@@ -225,7 +225,7 @@ class OneMap:
         Args:
             start: Its first row.
         """
-        return min(start + self.rows, self.area.height)
+        return min(start + self.rows, self.frame.height)
 
     def pixels_of(self, starts: Sequence[int]) -> int:
         """How many pixels some blocks have.
@@ -233,7 +233,7 @@ class OneMap:
         Args:
             starts: Their first rows.
         """
-        return sum(self.end(start) - start for start in starts) * self.area.width
+        return sum(self.end(start) - start for start in starts) * self.frame.width
 
     @property
     def classifier(self) -> Classifier:
@@ -244,7 +244,7 @@ class OneMap:
     def info(self) -> MapInfo:
         """What belongs to it besides its pixels."""
         title = map_title(self.name, self.pattern, self.order.info)
-        return self.order.mapper.info(self.order.scene(self.source), self.area, title)
+        return self.order.mapper.info(self.order.scene(self.source), self.frame, title)
 
     @property
     def decides(self) -> dict[str, Any]:

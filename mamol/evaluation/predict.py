@@ -101,7 +101,9 @@ def _draw(one: OneMap, made: PartialMap) -> list[Path]:
     shown = one.order.settings.machine.progress_bar
     with Told("classifying", one.pixels, shown=shown, done=one.pixels - one.pixels_of(missing)) as told:
         fill(one, made, told)
-    files = MapFiles(one.info, (one.area.height, one.area.width), made.blocks, one.order.settings.predict.probabilities)
+    files = MapFiles(
+        one.info, (one.frame.height, one.frame.width), made.blocks, one.order.settings.predict.probabilities
+    )
     written = files.save_all(one.path.parent, one.path.name)
     made.finish(written)
     return written
@@ -126,7 +128,7 @@ def fill(one: OneMap, made: PartialMap, told: Told) -> None:
         for start in made.missing:
             with made.claim(start, wait=wait) as mine:
                 if mine:
-                    made.write(start, classifier.block(one.area, start, one.end(start), told.advance))
+                    made.write(start, classifier.block(one.frame, start, one.end(start), told.advance))
 
 
 def estimate(settings: Settings) -> str:
@@ -148,7 +150,7 @@ def estimate(settings: Settings) -> str:
         name = "+".join(one.pattern)
         if name not in speeds:
             speeds[name] = _seconds_per_pixel(one)
-        held = READ_BYTES + one.rows * one.area.width * (
+        held = READ_BYTES + one.rows * one.frame.width * (
             12 + (2 * len(order.info.network.classes) if settings.predict.probabilities else 0)
         )
         held += 12 * one.pixels if one.pixels <= MOST_IN_MEMORY else 0
@@ -157,7 +159,7 @@ def estimate(settings: Settings) -> str:
         seconds = speeds[name] * one.pixels
         speed = duration(seconds) if seconds else "unknown, there are too few pixels to measure"
         speed += f", {duration(seconds / jobs)} at best with {jobs} jobs" if seconds and jobs > 1 else ""
-        windows = one.classifier.windows(one.area)
+        windows = one.classifier.windows(one.frame)
         lines.append(
             f"{one.path.name}: {windows:,} windows at most in {len(one.starts)} blocks of {one.rows} rows, batches of "
             f"{order.batch}; time {speed}; memory {memory}"
@@ -167,13 +169,13 @@ def estimate(settings: Settings) -> str:
 
 def _seconds_per_pixel(one: OneMap) -> float:
     """Measured for some seconds; 0 where there are too few pixels."""
-    middle = one.area.height // 2 // one.rows * one.rows
+    middle = one.frame.height // 2 // one.rows * one.rows
     passed: list[tuple[int, float]] = []
 
     def advance(pixels: int) -> None:
         passed.append((pixels, time.monotonic()))
 
-    for _ in one.classifier.batches(one.area, middle, one.end(middle), advance):
+    for _ in one.classifier.batches(one.frame, middle, one.end(middle), advance):
         if passed and passed[-1][1] - passed[0][1] > TRIED:
             break
     seen = sum(pixels for pixels, _ in passed[1:])  # the first ones are slower

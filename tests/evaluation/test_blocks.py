@@ -16,8 +16,8 @@ from mamol.data.patches import WindowCutter
 from mamol.data.scenes import GeoReference
 from mamol.data.sources import ArraySource, Source
 from mamol.evaluation import blocks
-from mamol.evaluation.area import Area, area_of
 from mamol.evaluation.blocks import Block, WindowClassifier, block_rows
+from mamol.evaluation.frame import Frame, frame_of
 
 BITS = {"hsi": 0, "lidar": 1, "sar": 2}
 BANDS = {"hsi": 3, "sar": 2}
@@ -48,8 +48,8 @@ def classifier(given: dict[str, np.ndarray], size: int, batch: int, **options: o
     return WindowClassifier(sums, sources, BITS, size, 2, batch, **options)  # type: ignore[arg-type]
 
 
-def joined(made: WindowClassifier, area: Area, rows: int) -> Block:
-    parts = [made.block(area, first, min(first + rows, area.height)) for first in range(0, area.height, rows)]
+def joined(made: WindowClassifier, frame: Frame, rows: int) -> Block:
+    parts = [made.block(frame, first, min(first + rows, frame.height)) for first in range(0, frame.height, rows)]
     return Block(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in ("classes", "confidence", "sensors"))
     )
@@ -76,11 +76,11 @@ def test_a_map_in_blocks_has_the_bits_of_the_whole(
 ) -> None:
     """Whatever the scene, the window, the batch, the block, and how much is read at once."""
     given = rasters(height, width, holes)
-    made, area = classifier(given, size, batch), Area(0, 0, height, width)
-    whole = made.block(area, 0, height)
+    made, frame = classifier(given, size, batch), Frame(0, 0, height, width)
+    whole = made.block(frame, 0, height)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "READ_BYTES", budget)
-        assert_equal(joined(made, area, block_rows(block, width, batch)), whole)
+        assert_equal(joined(made, frame, block_rows(block, width, batch)), whole)
     if not holes:  # today's way: windows of the whole raster, pixels in batches row by row
         cutters = {name: WindowCutter(raster, size) for name, raster in given.items()}
         for start in range(0, height * width, batch):
@@ -92,15 +92,15 @@ def test_a_map_in_blocks_has_the_bits_of_the_whole(
 
 def test_blocks_that_did_not_end_with_a_batch_would_have_other_bits() -> None:
     """The stand-in for a network notices the size of a batch, so the test above can fail."""
-    made, area = classifier(rasters(9, 7), 3, 16), Area(0, 0, 9, 7)
-    assert (joined(made, area, 4).confidence != made.block(area, 0, 9).confidence).any()
+    made, frame = classifier(rasters(9, 7), 3, 16), Frame(0, 0, 9, 7)
+    assert (joined(made, frame, 4).confidence != made.block(frame, 0, 9).confidence).any()
 
 
 @settings(max_examples=30, deadline=None)
 @given(size=st.integers(1, 8), least=st.sampled_from([0.01, 0.3, 0.5, 1.0]), holes=st.sampled_from([0.1, 0.5, 0.95]))
 def test_a_sensor_is_used_where_it_saw_the_pixel_and_enough_around_it(size: int, least: float, holes: float) -> None:
     given = rasters(12, 11, holes)
-    block = classifier(given, size, 13, min_valid=least).block(Area(0, 0, 12, 11), 0, 12)
+    block = classifier(given, size, 13, min_valid=least).block(Frame(0, 0, 12, 11), 0, 12)
     expected = np.zeros((12, 11), int)
     for name, raster in given.items():
         padded = np.pad(~np.isnan(raster[..., 0]), 24, "symmetric")
@@ -130,7 +130,7 @@ def test_where_no_sensor_saw_the_network_is_not_asked() -> None:
     made = WindowClassifier(
         lambda *_: pytest.fail("asked"), {n: ArraySource(r) for n, r in given.items()}, BITS, 3, 2, 4
     )
-    block = made.block(Area(0, 0, 6, 5), 0, 6)
+    block = made.block(Frame(0, 0, 6, 5), 0, 6)
     assert not block.classes.any()
     assert not block.sensors.any()
 
@@ -145,14 +145,14 @@ def test_no_more_rows_are_read_than_fit(monkeypatch: pytest.MonkeyPatch) -> None
             return super().read(rows, cols)
 
     source = Watched(rasters(300, 50)["sar"])
-    WindowClassifier(sums, {"sar": source}, BITS, 14, 2, 32).block(Area(0, 0, 300, 50), 0, 300)
+    WindowClassifier(sums, {"sar": source}, BITS, 14, 2, 32).block(Frame(0, 0, 300, 50), 0, 300)
     assert max(rows for rows, _ in sizes) <= 41
     assert len(sizes) > 10
 
 
 def test_probabilities_are_kept_when_wanted() -> None:
     given = rasters(8, 6, 0.3)
-    block = classifier(given, 3, 5, probabilities=True).block(Area(0, 0, 8, 6), 0, 8)
+    block = classifier(given, 3, 5, probabilities=True).block(Frame(0, 0, 8, 6), 0, 8)
     assert block.probabilities is not None
     seen = block.classes > 0
     assert (block.probabilities[:, ~seen] == blocks.NO_PROBABILITY).all()
@@ -173,20 +173,20 @@ PLACE = GeoReference(CRS.from_epsg(32632).to_wkt(), (10.0, 0.0, 500000.0, 0.0, -
     ],
 )
 def test_a_box_is_the_pixels_that_it_touches(bbox: tuple[float, ...], expected: tuple[int, ...]) -> None:
-    area = area_of(30, 20, PLACE, bbox)
-    assert (area.top, area.left, area.height, area.width) == expected
-    assert area.georeference is not None
-    assert area.georeference.transform[2::3] == (500000 + 10 * expected[1], 5200000 - 10 * expected[0])
+    frame = frame_of(30, 20, PLACE, bbox)
+    assert (frame.top, frame.left, frame.height, frame.width) == expected
+    assert frame.georeference is not None
+    assert frame.georeference.transform[2::3] == (500000 + 10 * expected[1], 5200000 - 10 * expected[0])
 
 
 def test_a_box_has_the_windows_of_the_scene() -> None:
     """The map of a box sees beyond it: batches of one pixel make it comparable."""
     given = rasters(30, 20, 0.2)
     made = classifier(given, 7, 1)
-    whole = made.block(Area(0, 0, 30, 20), 0, 30)
-    area = area_of(30, 20, PLACE, (500020, 5199900, 500150, 5199970))
-    part = joined(made, area, 2)
-    there = slice(area.top, area.top + area.height), slice(area.left, area.left + area.width)
+    whole = made.block(Frame(0, 0, 30, 20), 0, 30)
+    frame = frame_of(30, 20, PLACE, (500020, 5199900, 500150, 5199970))
+    part = joined(made, frame, 2)
+    there = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
     assert_equal(part, Block(whole.classes[there], whole.confidence[there], whole.sensors[there]))
 
 
@@ -200,11 +200,11 @@ def write_polygons(path: Path, crs: str = "EPSG:4326") -> tuple[Path, shapely.Ge
 @pytest.mark.parametrize("ending", ["gpkg", "geojson", "shp"])
 def test_a_polygon_holds_the_pixels_whose_centre_is_inside(ending: str, tmp_path: Path) -> None:
     path, shape = write_polygons(tmp_path / f"place.{ending}")
-    area = area_of(30, 20, PLACE, polygon=str(path))
+    frame = frame_of(30, 20, PLACE, polygon=str(path))
     made = classifier(rasters(30, 20), 3, 4)
-    block = joined(made, area, block_rows(3, area.width, 4))
-    rows, cols = np.mgrid[: area.height, : area.width]
-    inside = shapely.contains_xy(shape, 500005 + 10 * (cols + area.left), 5199995 - 10 * (rows + area.top))
+    block = joined(made, frame, block_rows(3, frame.width, 4))
+    rows, cols = np.mgrid[: frame.height, : frame.width]
+    inside = shapely.contains_xy(shape, 500005 + 10 * (cols + frame.left), 5199995 - 10 * (rows + frame.top))
     assert 0 < inside.sum() < inside.size
     np.testing.assert_array_equal(block.classes > 0, inside)
 
@@ -213,7 +213,7 @@ BOX = (500020.0, 5199900.0, 500050.0, 5199970.0)
 
 
 def test_places_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
-    of = partial(area_of, 30, 20)
+    of = partial(frame_of, 30, 20)
     nowhere = str(write_polygons(tmp_path / "x.gpkg")[0])
     points = tmp_path / "points.gpkg"
     geopandas.GeoDataFrame(geometry=[shapely.Point(500050, 5199950)], crs="EPSG:32632").to_file(points)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from mamol.core.errors import MamolError
 from mamol.data.patches import WindowCutter
 from mamol.data.sources import ArraySource, Source
-from mamol.evaluation.area import Area
 from mamol.evaluation.blocks import Windows
 from mamol.evaluation.dense import DenseClassifier, blending, window_starts
+from mamol.evaluation.frame import Frame
 from tests.evaluation.test_blocks import BITS, assert_equal, joined, rasters
 
 
@@ -54,8 +54,8 @@ def test_a_map_in_blocks_has_the_bits_of_the_whole(
 ) -> None:
     """Though rows of windows that reach into two blocks are computed twice, and the bits depend on the batch."""
     made = classifier(rasters(height, width, holes), size, batch, min(stride, size))
-    area = Area(0, 0, height, width)
-    assert_equal(joined(made, area, block), made.block(area, 0, height))
+    frame = Frame(0, 0, height, width)
+    assert_equal(joined(made, frame, block), made.block(frame, 0, height))
 
 
 @settings(max_examples=40, deadline=None)
@@ -75,7 +75,7 @@ def test_the_weighted_mean_of_all_windows(
     given, stride = rasters(height, width, holes), min(stride, size)
     top, left = min(top, height - 1), min(left, width - 1)
     block = classifier(given, size, 4, stride, shares).block(
-        Area(top, left, height - top, width - left), 0, height - top
+        Frame(top, left, height - top, width - left), 0, height - top
     )
     total, weights = np.zeros((height + size, width + size, 2)), np.zeros((height + size, width + size))
     cutters = {name: WindowCutter(raster, size) for name, raster in given.items()}
@@ -113,7 +113,7 @@ def test_windows_cover_the_axis_and_stay_on_it(length: int, size: int, stride: i
 def test_how_many_windows() -> None:
     """The hybrid scene of 166 x 600 pixels at a stride of 16 takes 418 windows, and 99,600 of the class token."""
     given = {"hsi": np.zeros((166, 600, 1), np.float32)}
-    assert classifier(given, 16, 32, 16).windows(Area(0, 0, 166, 600)) == 418
+    assert classifier(given, 16, 32, 16).windows(Frame(0, 0, 166, 600)) == 418
 
 
 def test_a_probability_that_is_no_number_is_refused() -> None:
@@ -126,4 +126,4 @@ def test_a_probability_that_is_no_number_is_refused() -> None:
         return found
 
     with pytest.raises(MamolError, match="NaN or infinite at row 4, column 4"):
-        classifier(given, 3, 2, 3, broken).block(Area(2, 2, 4, 4), 0, 4)
+        classifier(given, 3, 2, 3, broken).block(Frame(2, 2, 4, 4), 0, 4)

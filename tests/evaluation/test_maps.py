@@ -15,8 +15,8 @@ from scipy.io import loadmat
 from mamol.core.errors import MamolError
 from mamol.data.scenes import GeoReference
 from mamol.data.sources import ArraySource, Source
-from mamol.evaluation.area import Area
 from mamol.evaluation.blocks import Block, Predict, WindowClassifier
+from mamol.evaluation.frame import Frame
 from mamol.evaluation.maps import Map
 from mamol.evaluation.plots import class_colours
 
@@ -44,7 +44,7 @@ def centre_pixel(windows: dict[str, np.ndarray], present: np.ndarray) -> np.ndar
 
 def classify(predict: Predict, sources: dict[str, Source], height: int, width: int, *, batch: int) -> Block:
     classifier = WindowClassifier(predict, sources, {"hsi": 0, "lidar": 1}, SIZE, len(CLASSES), batch)
-    return classifier.block(Area(0, 0, height, width), 0, height)
+    return classifier.block(Frame(0, 0, height, width), 0, height)
 
 
 @settings(max_examples=15, deadline=None)

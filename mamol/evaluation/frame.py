@@ -20,7 +20,7 @@ class Outside(MamolError):
 
 
 @dataclass(frozen=True)
-class Area:
+class Frame:
     """A rectangle of a scene's grid, and what of it is shown.
 
     Attributes:
@@ -43,7 +43,7 @@ class Area:
         """Which pixels of some rows are shown.
 
         Args:
-            first: Row of the area.
+            first: Row of the frame.
             last: The row behind the last one.
 
         Returns:
@@ -56,9 +56,9 @@ class Area:
         return inside
 
 
-def area_of(
+def frame_of(
     height: int, width: int, georeference: GeoReference | None, bbox: Sequence[float] = (), polygon: str = ""
-) -> Area:
+) -> Frame:
     """The part of a scene that a map shows.
 
     Args:
@@ -71,7 +71,7 @@ def area_of(
     Raises:
         MamolError: The scene has no place, or the file cannot be read; ``Outside``: there is no overlap.
     """
-    whole = Area(0, 0, height, width, georeference)
+    whole = Frame(0, 0, height, width, georeference)
     if not bbox and not polygon:
         return whole
     wanted = f"bbox={','.join(f'{number:.10g}' for number in bbox)}" if bbox else f"polygon={polygon}"
@@ -96,7 +96,7 @@ def area_of(
         raise Outside(f"{wanted}: {_told(bounds)} is outside the scene, which is {extent} (left, bottom, right, top)")
     moved = transform @ Affine.translation(left, top)
     place = GeoReference(georeference.crs, tuple(moved)[:6])
-    return Area(top, left, bottom - top, right - left, place, polygons)
+    return Frame(top, left, bottom - top, right - left, place, polygons)
 
 
 def _below(position: float) -> int:
