@@ -113,7 +113,7 @@ def test_maps_that_are_no_single_raster_have_no_vrt(
 ) -> None:
     order = Order.of(settings_of(finished_run, area, present="sar"))
     first, second = order.maps
-    vars(order)["maps"] = [first, replace(second, area=replace(second.area, georeference=place))]
+    vars(order)["maps"] = [first, replace(second, frame=replace(second.frame, georeference=place))]
     assert write_mosaics(order) == []
     told = [record.getMessage() for record in caplog.records if "no VRT" in record.getMessage()]
     assert told == [f"valley_sar: no VRT of its 2 maps, {reason}"]
