@@ -1,5 +1,7 @@
 """Scenes and tables that many tests read."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,15 @@ from scipy.io import loadmat, savemat
 import make_arrow
 from mamol.data.synthetic import write_synthetic_scene
 from tests.lines import trained
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Every test may read the log, though benchmarks, which run as commands of their own, leave it quiet."""
+    logger = logging.getLogger("mamol")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
