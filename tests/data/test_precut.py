@@ -1,11 +1,14 @@
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mamol.core.errors import MamolError
+from mamol.core.task import UNLABELLED
+from mamol.data.dense import DenseLabels
 from mamol.data.prepare import Options, prepare
 from mamol.data.scenes import load_scene
 from mamol.data.scenetable import SceneTable
@@ -136,3 +139,16 @@ def test_pre_cut_releases_that_do_not_fit_together(
     write_mat(mdl_rs / "TrLabel.mat", TrLabel=np.zeros((SAMPLES, 1)))
     with pytest.raises(MamolError, match="labels of samples start at 1"):
         load_scene("houston2013", mdl_rs)
+
+
+def test_a_dense_head_learns_a_releases_middle_pixels(mdl_rs: Path, tmp_path: Path) -> None:
+    """The samples beside a sample in the table are not its neighbours on the ground."""
+    options = Options("houston2013", mdl_rs, tmp_path / "out", train_per_class=1, test_per_class=1, val_per_class=0)
+    prepare(options)
+    table = SceneTable.open(tmp_path / "out" / "train.arrow")
+    labels = DenseLabels(table).around(np.arange(3), np.zeros((3, 2), np.int64))
+    assert labels[:, 3, 3].tolist() == table.label.tolist()
+    assert (labels != UNLABELLED).sum() == 3
+    assert not table.info.placed
+    with pytest.raises(MamolError, match=r"margin 2: .* is a pre-cut release, whose samples have no place in a scene"):
+        prepare(replace(options, margin=2))
