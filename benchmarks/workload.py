@@ -9,9 +9,9 @@ from torch.nn import functional
 from mamol.core.backbone import RANDOM, Backbone, BackboneRequest, family_of
 from mamol.core.modality import WINDOW as WINDOWS
 from mamol.core.modality import Modality
+from mamol.core.spec import NetworkSpec
 from mamol.core.streams import VISUAL
 from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 from mamol.training.optim import optimiser
 
 BACKBONE = "ViT-B-16-quickgelu"

@@ -13,9 +13,9 @@ from mamol.backbones.text import TextTower
 from mamol.core.backbone import Origin
 from mamol.core.method import METHODS
 from mamol.core.modality import Modality
+from mamol.core.spec import NetworkSpec
 from mamol.core.streams import TEXT, VISUAL
 from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 from tests.streams import randomise
 
 SIDE, CONTEXT, VOCABULARY, OUT, CLASSES = 16, 10, 30, 6, 3

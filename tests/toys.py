@@ -8,9 +8,9 @@ from torch import Tensor
 from mamol.core.backbone import Backbone, BackboneRequest, family_of
 from mamol.core.method import METHODS
 from mamol.core.modality import WINDOW, Modality
+from mamol.core.spec import NetworkSpec
 from mamol.core.streams import VISUAL
 from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 
 BANDS = {"hsi": 5, "lidar": 1, "sar": 2, "ms": 3}
 CLASSES = ["water", "grass", "roads"]

@@ -58,7 +58,7 @@ class Experiment:
             self.data.info, self.data.modalities, data, settings.network, settings.method, run.seed
         )
         self.data.image_size = self.network.image_size
-        self.data.complete = self.network.method.needs_complete
+        self.data.complete = self.network.needs_complete
         self._serve_pixels(data.window_shift)
         self.identity = data_identity(self.data.info, self.data.tables["train"].fingerprint)
         if run.load_path:
@@ -70,7 +70,7 @@ class Experiment:
 
     def _serve_pixels(self, shift: int | None) -> None:
         """Training batches as the head needs them."""
-        if self.network.head.dense:
+        if self.network.dense:
             self.data.serve_pixels(shift)
         elif shift:
             raise MamolError(
@@ -150,7 +150,7 @@ class Experiment:
                 "sha256": network.fingerprint,
                 "random": network.random_weights,
             },
-            "method": network.spec.method,
+            "method": network.spec.label,
             "checkpoint": self.settings.run.load_path if best.path is None else str(best.path.name),
             "limit_batches": self.settings.training.limit_batches,
         }

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from mamol.api.adapter import METRICS, save_adapter
 from mamol.api.experiment import Experiment
 from mamol.core.errors import MamolError
+from mamol.core.network import AnyNetwork
 from mamol.core.options import listed
 from mamol.core.plugins import load_plugins
 from mamol.core.settings import Settings
@@ -28,7 +29,6 @@ from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.mapper import Mapper, draw_map, predictor
 from mamol.evaluation.maps import Map
 from mamol.evaluation.trained import open_trained
-from mamol.network.network import Network
 from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore, run_of
 from mamol.training.machine import batch_on, decide_threads, device_of, use_threads
 from mamol.training.quiet import as_a_guest
@@ -83,7 +83,7 @@ class Run:
         return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> AnyNetwork:
         """The network, in evaluation mode on its device."""
         network = restore(self._info, self._state, self.settings.network.clip_weights, self.checkpoint)
         return network.to(self._device).eval()
@@ -246,7 +246,7 @@ class Run:
         """What it is, in one line."""
         bands = ", ".join(f"{name} {size}" for name, size in self.modalities.items())
         where = self.folder or self.checkpoint
-        return f"Run({where}: {self._info.network.method} on {bands}; {len(self.classes)} classes)"
+        return f"Run({where}: {self._info.network.label} on {bands}; {len(self.classes)} classes)"
 
 
 def load(path: Path | str, **options: Any) -> Run:  # noqa: ANN401 - of any option

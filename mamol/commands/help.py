@@ -36,6 +36,7 @@ COMMANDS = {
         "Train on tables, then test the best checkpoint; with test_only=True only test load_path.",
         (
             *DATA,
+            "network",
             "method",
             "backbone",
             *MISSING,

@@ -8,6 +8,7 @@ from mamol.core.backbone import ACTIVATIONS
 from mamol.core.head import HEADS
 from mamol.core.method import METHODS
 from mamol.core.names import PROTOCOLS, SPLITS
+from mamol.core.network import NETWORKS
 from mamol.core.options import option
 
 FUSIONS = ("late", "single_stream")
@@ -107,8 +108,13 @@ class MissingSettings:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The frozen part, how modalities meet, and what reads them."""
+    """The network; of the one with a frozen part: that, how modalities meet, and what reads them."""
 
+    network: str = option(
+        "clip",
+        o.Registered(NETWORKS),
+        "clip: frozen towers with a method; others refuse a method, fusion or head and ignore the backbone",
+    )
     backbone: str = option(
         "ViT-B-16-quickgelu", o.TEXT, "an open_clip ViT, or tiny: a small offline stand-in with random weights"
     )

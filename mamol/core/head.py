@@ -73,18 +73,6 @@ class Head(nn.Module, ABC):
             (B, K); (B, P, P, K) of a dense head, row by row.
         """
 
-    def of_sample(self, logits: Tensor) -> Tensor:
-        """The logits of the samples, which stand in the middle of their windows.
-
-        Args:
-            logits: Of ``forward``.
-
-        Returns:
-            (B, K).
-        """
-        middle = self.sizes.grid // 2
-        return logits[:, middle, middle] if self.dense else logits
-
 
 HEADS: Registry[type[Head]] = Registry("head")
 """What ``head=`` can name."""

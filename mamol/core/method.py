@@ -24,6 +24,22 @@ class Predicts(Protocol):
         """Logits, and the method's auxiliary loss of this pass if it has one."""
 
 
+def step_terms(network: Predicts, batch: Batch, task: Task) -> dict[str, Tensor]:
+    """The plain loss of a training step: the task's, and the auxiliary one of the pass.
+
+    Args:
+        network: What is trained.
+        batch: As the loader gives it.
+        task: What the labels are.
+
+    Returns:
+        As ``Method.loss``.
+    """
+    logits, auxiliary = network(batch)
+    terms = {"loss": task.loss(logits, batch["label"])}
+    return terms if auxiliary is None else {**terms, "auxiliary": auxiliary}
+
+
 @dataclass
 class Pass:
     """One pass of streams through one tower, as the hooks of a method see it.
@@ -150,9 +166,7 @@ class Method(nn.Module, Generic[PassT]):
         Returns:
             Name to scalar; ``loss`` is the task's own, the others are logged under their names.
         """
-        logits, auxiliary = network(batch)
-        terms = {"loss": task.loss(logits, batch["label"])}
-        return terms if auxiliary is None else {**terms, "auxiliary": auxiliary}
+        return step_terms(network, batch, task)
 
     def routers(self) -> list[nn.Module]:
         """The modules that decide which experts are used, for the parameter report."""

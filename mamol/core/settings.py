@@ -26,12 +26,16 @@ from mamol.core.groups import (
     TrainingSettings,
 )
 from mamol.core.method import METHODS
+from mamol.core.network import NETWORKS
 from mamol.core.options import Allowed
 
 logger = logging.getLogger(__name__)
 
 RETIRED = {"missing_fill": "absent windows are never read, so what they hold has no effect"}
 """Options of earlier versions: accepted, without effect, with one warning."""
+
+CHOSEN_PARTS = ("method", "fusion", "head")
+"""Refused of a network without them. Others, such as ``backbone``, say where frozen weights are, and are ignored."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +181,20 @@ def _disagreements(settings: Settings) -> list[str]:
         problems.append(f"top_k={method.top_k} must be at most experts_dynamic={method.experts_dynamic}")
     if not (method.dynamic_experts or method.shared_expert or method.modality_experts):
         problems.append("no expert is left: use method=baseline")
+    problems += _meaningless(settings)
     if run.test_only and not run.load_path:
         problems.append("test_only=True needs load_path=<checkpoint>")
     if run.resume_from and (run.load_path or run.test_only):
         problems.append("resume_from goes on with an interrupted run: leave out load_path and test_only")
     return problems
+
+
+def _meaningless(settings: Settings) -> list[str]:
+    """Choices of parts that the network does not have, so that nobody takes it for one that has them."""
+    network, flat = settings.network.network, settings.flat()
+    reads = NETWORKS.find(network).reads
+    return [
+        f"{name}={flat[name]}: network={network} has no {name} to choose; leave it out, or use network=clip"
+        for name in CHOSEN_PARTS
+        if name not in reads and flat[name] != OPTIONS[name][1].metadata["default"]
+    ]

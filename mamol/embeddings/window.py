@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mamol.core.backbone import Backbone
 from mamol.core.embedding import EMBEDDINGS, Embedding
 from mamol.core.modality import WINDOW, Modality
+from mamol.core.windows import normalised, seen_pixels
 
 HIDDEN = 256  # channels between the two convolutions; the release's value
 
@@ -49,11 +50,8 @@ class WindowEmbedding(Embedding):
 
     def valid(self, x: Tensor) -> Tensor | None:
         """Which pixels are NaN in no band, (n, P·P); None if all are."""
-        # A sum tells at a tenth of the cost of a test of every value; of infinite ones it may be NaN, too.
-        if not x.sum().isnan():
-            return None
-        seen = ~x.isnan().any(1).flatten(1)
-        return None if seen.all() else seen
+        seen = seen_pixels(x)
+        return None if seen is None else seen.flatten(1)
 
     def forward(self, x: Tensor, backbone: Backbone) -> Tensor:
         """From windows to tokens.
@@ -65,9 +63,5 @@ class WindowEmbedding(Embedding):
         Returns:
             (n, P·P, width) tokens, row by row.
         """
-        normal = (x - self.mean) / self.std
-        seen = self.valid(x)
-        if seen is not None:
-            normal = normal.where(seen.unflatten(1, x.shape[2:])[:, None], 0)
-        tokens: Tensor = self.project(normal).flatten(2).transpose(1, 2)
+        tokens: Tensor = self.project(normalised(x, self.mean, self.std)).flatten(2).transpose(1, 2)
         return tokens if self.modality_type is None else tokens + self.modality_type

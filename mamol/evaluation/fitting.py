@@ -6,11 +6,11 @@ from pathlib import Path
 
 from mamol.core.errors import MamolError
 from mamol.core.names import canonical
+from mamol.core.network import AnyNetwork
 from mamol.data.facts import shown_name
 from mamol.data.scenejson import read_scene_json
 from mamol.data.scenes import Scene, load_scene
 from mamol.evaluation.blocks import MIN_VALID
-from mamol.network.network import Network
 from mamol.training.checkpoints import CheckpointInfo
 
 
@@ -69,7 +69,7 @@ def map_title(scene: str, pattern: Sequence[str], info: CheckpointInfo) -> str:
         info: Of the checkpoint.
     """
     remark = " (random frozen weights)" if info.random_weights else ""
-    return f"{shown_name(info.data['dataset'], scene)}: {info.network.method} with {'+'.join(pattern)}{remark}"
+    return f"{shown_name(info.data['dataset'], scene)}: {info.network.label} with {'+'.join(pattern)}{remark}"
 
 
 def present_patterns(present: str, info: CheckpointInfo) -> list[list[str]]:
@@ -117,7 +117,7 @@ def check_bands(scene: Scene, info: CheckpointInfo, present: list[str]) -> None:
             )
 
 
-def check_stride(stride: int | None, network: Network) -> None:
+def check_stride(stride: int | None, network: AnyNetwork) -> None:
     """Refuses a stride that leaves pixels out, or that means nothing.
 
     Args:
@@ -129,7 +129,7 @@ def check_stride(stride: int | None, network: Network) -> None:
     """
     if stride is None:
         return
-    if not network.head.dense:
+    if not network.dense:
         raise MamolError(
             f"stride={stride}: goes with head=pixels; this run has head={network.spec.head}, which needs a window for "
             "every pixel"

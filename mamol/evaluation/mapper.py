@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mamol.core.network import AnyNetwork
 from mamol.data.scenes import Scene
 from mamol.evaluation.blocks import MIN_VALID, Classifier, Predict, WindowClassifier, Windows
 from mamol.evaluation.dense import DenseClassifier
@@ -14,7 +15,6 @@ from mamol.evaluation.frame import Frame, frame_of
 from mamol.evaluation.mapinfo import MapInfo, chosen_colours
 from mamol.evaluation.maps import Map
 from mamol.evaluation.progress import Told
-from mamol.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Mapper:
         stride: Of a dense head, from window to window; None: the windows' side.
     """
 
-    network: Network
+    network: AnyNetwork
     device: torch.device
     batch: int
     min_valid: float = MIN_VALID
@@ -45,7 +45,7 @@ class Mapper:
             pattern: Modalities that may be used; each pixel uses those of them that saw it.
         """
         spec = self.network.spec
-        dense = self.network.head.dense
+        dense = self.network.dense
         common = (
             predictor(self.network, pattern, self.device, pixels=dense),
             {name: scene.readers[name] for name in pattern},
@@ -87,7 +87,7 @@ def draw_map(mapper: Mapper, scene: Scene, pattern: Sequence[str], title: str, *
     return Map.of_block(block, mapper.info(scene, frame, title))
 
 
-def predictor(network: Network, modalities: Sequence[str], device: torch.device, *, pixels: bool = False) -> Predict:
+def predictor(network: AnyNetwork, modalities: Sequence[str], device: torch.device, *, pixels: bool = False) -> Predict:
     """What gives class probabilities of windows.
 
     Args:

@@ -11,6 +11,7 @@ import torch
 
 from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
+from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
 from mamol.core.version import VERSION
 from mamol.data.areajson import find_area
@@ -28,7 +29,6 @@ from mamol.evaluation.fitting import (
 from mamol.evaluation.frame import Frame, Outside, frame_of
 from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.mapper import Mapper
-from mamol.network.network import Network
 from mamol.training.checkpoints import CheckpointInfo, checkpoint_file, read_checkpoint, restore, run_of
 from mamol.training.machine import batch_on, device_of
 
@@ -50,7 +50,7 @@ class Order:
     settings: Settings
     checkpoint: Path
     info: CheckpointInfo
-    network: Network
+    network: AnyNetwork
     patterns: list[list[str]]
     scenes: tuple[Path, ...]
     many: str
@@ -211,7 +211,7 @@ class OneMap:
     def rows(self) -> int:
         """Of a block."""
         spec, wanted = self.order.network.spec, self.order.settings.predict.block
-        at_once = spec.grid * self.frame.width if self.order.network.head.dense else self.order.batch
+        at_once = spec.grid * self.frame.width if self.order.network.dense else self.order.batch
         return min(block_rows(wanted, self.frame.width, at_once), self.frame.height)
 
     @property

@@ -10,11 +10,11 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mamol.core.network import AnyNetwork
 from mamol.core.task import TASKS
 from mamol.data.datamodules import dataset_of
 from mamol.data.missing import Mask, incomplete_patterns
 from mamol.data.tables import AnyTable
-from mamol.network.network import Network
 from mamol.training.machine import CPU_BATCH
 from mamol.training.module import check_finite
 
@@ -47,7 +47,7 @@ def natural_or_all(table: AnyTable, modalities: Sequence[str]) -> Mask:
 
 
 def complete_batches(
-    network: Network,
+    network: AnyNetwork,
     table: AnyTable,
     device: torch.device,
     what: str,
@@ -89,7 +89,7 @@ def complete_batches(
 
 @torch.inference_mode()
 def evaluate_patterns(
-    network: Network,
+    network: AnyNetwork,
     table: AnyTable,
     modalities: Sequence[str],
     device: torch.device,

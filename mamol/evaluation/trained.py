@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 
 from mamol.core.errors import MamolError
+from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
 from mamol.core.task import TASKS, Task
 from mamol.data.datamodules import MultimodalData
 from mamol.data.tables import AnyTable
 from mamol.evaluation.marking import marked
 from mamol.network.building import chosen_inputs
-from mamol.network.network import Network
 from mamol.training.checkpoints import (
     check_same_network,
     checkpoint_file,
@@ -40,7 +40,7 @@ class Trained:
 
     settings: Settings
     checkpoint: Path
-    network: Network
+    network: AnyNetwork
     data: MultimodalData
     device: torch.device
 
@@ -71,7 +71,7 @@ class Trained:
             what: What was done, such as ``test``.
         """
         info = self.table.info
-        text = f"{what} of {self.network.spec.method} on {info.shown}"
+        text = f"{what} of {self.network.spec.label} on {info.shown}"
         return marked(text, info.dataset, self.network.random_weights)
 
     def folder(self, name: str) -> Path:

@@ -4,5 +4,6 @@ Importing it registers everything that the program brings itself.
 """
 
 from mamol import backbones, embeddings, heads, methods, tasks
+from mamol.network import network
 
-__all__ = ["backbones", "embeddings", "heads", "methods", "tasks"]
+__all__ = ["backbones", "embeddings", "heads", "methods", "network", "tasks"]

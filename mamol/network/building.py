@@ -1,14 +1,15 @@
 """From settings and tables to networks: the one place that says how."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
-from mamol.core.backbone import Backbone, BackboneRequest, family_of
+from mamol.core.backbone import family_of
+from mamol.core.errors import MamolError
 from mamol.core.groups import DataSettings, MethodSettings, NetworkSettings
-from mamol.core.modality import Modality
-from mamol.core.streams import TEXT, VISUAL
+from mamol.core.modality import WINDOW, Modality
+from mamol.core.network import NETWORKS, PARTS, AnyNetwork
+from mamol.core.spec import NetworkSpec
 from mamol.data.tableinfo import TableInfo
-from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 
 
 def spec_of(
@@ -25,7 +26,7 @@ def spec_of(
         inputs: The modalities, in the order of the features.
         classes: Class names.
         window: Side of the windows; None of images, for which the backbone says how many tokens they are.
-        network: Backbone, fusion and head.
+        network: Which network; backbone, fusion and head.
         method: The method and its options.
         image_size: Side of images that the user asks for, in pixels; None is the backbone's own.
 
@@ -33,21 +34,26 @@ def spec_of(
         Everything that is needed to build the trainable part.
 
     Raises:
-        MamolError: Unknown backbone or method, or an image size that does not fit the backbone.
+        MamolError: Unknown network, backbone or method, an image size that does not fit the backbone, or samples
+            without windows where the network needs them.
     """
+    reads = NETWORKS.find(network.network).reads
+    others = [modality.name for modality in inputs if modality.kind != WINDOW]
+    if others and "backbone" not in reads:
+        raise MamolError(
+            f"network={network.network} takes windows of scenes, and {', '.join(others)} is none; use network=clip"
+        )
     grid = window
     if grid is None:
         grid = family_of(network.backbone, network.clip_weights).image_grid(network.backbone, image_size)
+    options = {f.name: getattr(network, f.name) for f in fields(network)} | {"method": method.method}
     return NetworkSpec(
-        backbone=network.backbone,
-        method=method.method,
+        **{name: options[name] if name in reads else "" for name in PARTS},
         modalities=tuple(inputs),
         classes=tuple(classes),
         grid=grid,
-        method_options=method.chosen(),
-        activation=network.activation,
-        fusion=network.fusion,
-        head=network.head,
+        method_options=method.chosen() if "method" in reads else {},
+        network=network.network,
     )
 
 
@@ -62,24 +68,8 @@ def chosen_inputs(info: TableInfo, modalities: Sequence[str]) -> list[Modality]:
     return [by_name[name] for name in modalities]
 
 
-def towers_of(spec: NetworkSpec, clip_weights: str) -> dict[str, Backbone]:
-    """The frozen towers that a network needs.
-
-    Args:
-        spec: The network.
-        clip_weights: ``openai``, a path, or ``random``.
-
-    Raises:
-        MamolError: Unknown backbone, or weights that cannot be had.
-    """
-    family = family_of(spec.backbone, clip_weights)
-    request = BackboneRequest(spec.backbone, clip_weights, spec.activation)
-    towers = {VISUAL: family.visual(request, spec.grid)}
-    return {**towers, TEXT: family.text(request)} if TEXT in spec.members else towers
-
-
-def assemble(spec: NetworkSpec, clip_weights: str, seed: int = 0) -> Network:
-    """The network of a description, around the frozen towers that it needs.
+def assemble(spec: NetworkSpec, clip_weights: str, seed: int = 0) -> AnyNetwork:
+    """The network of a description, around the frozen towers that it needs, if any.
 
     Args:
         spec: What to build.
@@ -90,9 +80,9 @@ def assemble(spec: NetworkSpec, clip_weights: str, seed: int = 0) -> Network:
         The network, not normalised.
 
     Raises:
-        MamolError: Unknown backbone, weights that cannot be had, or options that do not fit the towers.
+        MamolError: Unknown network or backbone, weights that cannot be had, or options that do not fit each other.
     """
-    return Network(spec, towers_of(spec, clip_weights), seed)
+    return NETWORKS.find(spec.network).build(spec, clip_weights, seed)
 
 
 def network_for(
@@ -102,7 +92,7 @@ def network_for(
     network: NetworkSettings,
     method: MethodSettings,
     seed: int,
-) -> Network:
+) -> AnyNetwork:
     """The network of settings for the modalities and classes of a table, normalisation set.
 
     Args:

@@ -2,24 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from mamol.core.backbone import Backbone
+from mamol.core.backbone import Backbone, BackboneRequest, family_of
 from mamol.core.embedding import EMBEDDINGS, Embedding
 from mamol.core.errors import MamolError
 from mamol.core.head import ALL, HEADS, Head, HeadSizes
 from mamol.core.method import METHODS, Batch, Method, Towers
-from mamol.core.streams import VISUAL, Streams, Trace
+from mamol.core.network import NETWORKS, PARTS, AnyNetwork, trainable
+from mamol.core.spec import NetworkSpec
+from mamol.core.streams import TEXT, VISUAL, Streams, Trace
+from mamol.core.task import Task
 from mamol.methods.per_tower import build
 from mamol.network.encoder import encode
 from mamol.network.fusion import FUSIONS
-from mamol.network.spec import NetworkSpec
 
 
-class Network(nn.Module):
+@NETWORKS.register("clip")
+class Network(AnyNetwork):
     """MaMOL's network for M modalities.
 
     Every present stream (one modality of one sample) goes through its embedding and a frozen tower, alone or in one
@@ -33,6 +36,8 @@ class Network(nn.Module):
         method: What is added to the towers.
         head: From features to logits.
     """
+
+    reads = PARTS
 
     def __init__(self, spec: NetworkSpec, towers: Mapping[str, Backbone], seed: int = 0) -> None:
         """Builds the trainable parts around the frozen towers.
@@ -65,6 +70,18 @@ class Network(nn.Module):
             head = HEADS.find(spec.head)
             self.head: Head = head(HeadSizes(self._widths(head), len(spec.classes), spec.grid))
 
+    @classmethod
+    def build(cls, spec: NetworkSpec, clip_weights: str, seed: int = 0) -> Self:
+        """Around the frozen towers that the description needs.
+
+        Raises:
+            MamolError: Unknown backbone, weights that cannot be had, or options that do not fit the towers.
+        """
+        family = family_of(spec.backbone, clip_weights)
+        request = BackboneRequest(spec.backbone, clip_weights, spec.activation)
+        towers = {VISUAL: family.visual(request, spec.grid)}
+        return cls(spec, {**towers, TEXT: family.text(request)} if TEXT in spec.members else towers, seed)
+
     def _widths(self, head: type[Head]) -> dict[str, int]:
         """Width of each feature that the head gets."""
         texts = [m.name for m in self.spec.modalities if EMBEDDINGS[m.kind].tower != VISUAL]
@@ -88,6 +105,16 @@ class Network(nn.Module):
     def tower(self) -> Backbone:
         """The visual tower."""
         return self._tower(VISUAL)
+
+    @property
+    def dense(self) -> bool:
+        """Whether the head classifies every pixel."""
+        return self.head.dense
+
+    @property
+    def needs_complete(self) -> bool:
+        """As the method."""
+        return self.method.needs_complete
 
     @property
     def origin(self) -> str:
@@ -205,18 +232,6 @@ class Network(nn.Module):
         by_modality = self.fusion.features(counts[..., None], available, ALL)[..., 0]
         return dict(zip(self.spec.names, by_modality.unbind(1), strict=True))
 
-    def classify(self, batch: Batch) -> Tensor:
-        """The logits of the samples, whatever the head.
-
-        Args:
-            batch: As of ``features``.
-
-        Returns:
-            (B, K).
-        """
-        logits, _ = self(batch)
-        return self.head.of_sample(logits)
-
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """From inputs to logits.
 
@@ -235,40 +250,19 @@ class Network(nn.Module):
         """Everything but the frozen towers, by name."""
         return {"embedding": self.embedding, "method": self.method, "head": self.head}
 
-    def trainable_state(self) -> dict[str, Tensor]:
-        """Weights and normalisation of the trainable parts, by full name."""
+    def loss(self, batch: Batch, task: Task) -> dict[str, Tensor]:
+        """The method's loss of a training step."""
+        return self.method.loss(self, batch, task)
+
+    def count_trainable(self) -> dict[str, int]:
+        """Of the embeddings, the routers (pattern embeddings, too), what else the method adds, and the head."""
+        routers = sum(trainable(module) for module in self.method.routers())
         return {
-            f"{part}.{name}": value
-            for part, module in self.trainable_parts().items()
-            for name, value in module.state_dict().items()
+            "embedding": trainable(self.embedding),
+            "routers": routers,
+            "experts": trainable(self.method) - routers,
+            "head": trainable(self.head),
         }
-
-    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
-        """Loads what ``trainable_state`` gave.
-
-        Args:
-            state: Full name to weights.
-
-        Raises:
-            MamolError: Names are missing or unexpected, a shape differs, or a weight is NaN or infinite.
-        """
-        own = self.trainable_state()
-        missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
-        if missing or unexpected or shapes:
-            raise MamolError(
-                f"the checkpoint does not fit the network: missing {_some(missing)}, unexpected {_some(unexpected)}, "
-                f"other shape {_some(sorted(shapes))}; use the options it was trained with"
-            )
-        broken = [name for name in own if not torch.isfinite(state[name]).all()]
-        if broken:
-            raise MamolError(
-                f"the checkpoint holds NaN or infinite weights in {_some(broken)}; take an earlier one, or train again "
-                "with a smaller learning_rate or precision=32"
-            )
-        with torch.no_grad():
-            for name, value in own.items():
-                value.copy_(state[name])
 
     def _type_start(self, tower: Backbone) -> Tensor | None:
         """Where the type embedding of every modality begins: ViLT's of images, or zero, with which CLIP stays as it is.
@@ -307,7 +301,3 @@ def _with_ends(streams: Streams, ends: Sequence[Tensor]) -> Streams:
 def _or_all(seen: Tensor | None, streams: int, tokens: int, like: Tensor) -> Tensor:
     """(streams, tokens) bool: what was seen, or everything."""
     return torch.ones(streams, tokens, dtype=torch.bool, device=like.device) if seen is None else seen
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "nothing"

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from mamol.backbones.architectures import clip_spec
 from mamol.backbones.clip import VisualTower
@@ -12,7 +11,9 @@ from mamol.core.backbone import RANDOM, Origin
 from mamol.core.method import METHODS
 from mamol.core.modality import WINDOW as WINDOWS
 from mamol.core.modality import Modality
+from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
+from mamol.core.spec import NetworkSpec
 from mamol.core.streams import VISUAL
 from mamol.data.facts import facts_of
 from mamol.data.imagetext.info import INPUTS as IMAGE_AND_TEXT
@@ -20,39 +21,25 @@ from mamol.data.imagetext.registry import find
 from mamol.data.tables import open_tables
 from mamol.network.building import assemble, chosen_inputs, spec_of
 from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 
 EXAMPLE = "houston2013"  # whose bands and classes stand in where no table is given
 BACKBONE, WINDOW = "ViT-B-16-quickgelu", 14  # the paper's
 
 
-def count(network: Network) -> dict[str, int]:
+def count(network: AnyNetwork) -> dict[str, int]:
     """Parameters per part.
 
     Args:
         network: Trainable are those that require a gradient.
 
     Returns:
-        Trainable ones of ``embedding``, ``routers`` (pattern embeddings, too), ``experts`` (whatever else the method
-        adds, so also prompts) and ``head``; ``trainable``, ``frozen`` and ``total``.
+        Trainable ones of the network's parts, such as ``embedding``, ``routers``, ``experts`` and ``head``;
+        ``trainable``, ``frozen`` and ``total``.
     """
-    parts = {name: _trainable(module) for name, module in network.trainable_parts().items()}
-    routers = sum(_trainable(module) for module in network.method.routers())
+    parts = network.count_trainable()
     frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
-    trainable = sum(parts.values())
-    return {
-        "embedding": parts["embedding"],
-        "routers": routers,
-        "experts": parts["method"] - routers,
-        "head": parts["head"],
-        "trainable": trainable,
-        "frozen": frozen,
-        "total": trainable + frozen,
-    }
-
-
-def _trainable(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    own = sum(parts.values())
+    return {**parts, "trainable": own, "frozen": frozen, "total": own + frozen}
 
 
 def of_methods() -> dict[str, int]:
@@ -85,11 +72,11 @@ def report(settings: Settings) -> str:
         MamolError: Unknown dataset or backbone, or unreadable tables.
     """
     inputs, classes, window, shown = _samples(settings)
-    network, method = settings.network, settings.method
-    spec = spec_of(inputs, classes, window, network, method, settings.data.image_size)
+    spec = spec_of(inputs, classes, window, settings.network, settings.method, settings.data.image_size)
     numbers = count(assemble(spec, RANDOM))
     sizes = ", ".join(f"{name} {number}" for name, number in spec.sizes.items())
-    lines = [f"{method.method} on {network.backbone}, {sizes}, {len(spec.classes)} classes ({shown})"]
+    made = f"{spec.label} on {spec.backbone}" if spec.backbone else spec.label
+    lines = [f"{made}, {sizes}, {len(spec.classes)} classes ({shown})"]
     lines += [f"{name:<9} {number:>12,}  {100 * number / numbers['total']:7.3f} %" for name, number in numbers.items()]
     return "\n".join(lines)
 

@@ -13,11 +13,11 @@ from mamol.core.backbone import MLP, Origin
 from mamol.core.errors import MamolError
 from mamol.core.method import Method
 from mamol.core.modality import WINDOW, Modality
+from mamol.core.spec import NetworkSpec
 from mamol.core.streams import VISUAL, Streams, Trace
 from mamol.methods.router import Routed
 from mamol.network.encoder import encode
 from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 from mamol.parity.golden import Golden
 from mamol.training.released_weights import head_and_embedding, to_our_names
 

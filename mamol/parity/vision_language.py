@@ -13,9 +13,9 @@ from mamol.backbones.text import TextTower
 from mamol.core.backbone import Origin
 from mamol.core.modality import IMAGE, Modality
 from mamol.core.modality import TEXT as TEXTS
+from mamol.core.spec import NetworkSpec
 from mamol.core.streams import TEXT, VISUAL
 from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 from mamol.parity.golden import Golden
 from mamol.parity.remote import adapter_options, adopt, side_by_side, visual_spec
 from mamol.training.released_weights import to_our_names

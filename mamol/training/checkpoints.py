@@ -16,11 +16,11 @@ from torch import Tensor
 from mamol.core.backbone import RANDOM
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
+from mamol.core.network import AnyNetwork
+from mamol.core.spec import NetworkSpec
 from mamol.core.version import VERSION
 from mamol.data.tableinfo import TableInfo
 from mamol.network.building import assemble
-from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 from mamol.training.released_weights import is_released, load_released
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class CheckpointInfo:
             raise MamolError(f"{path} has no readable description of its network ({error}); train it again") from error
 
 
-def describe(network: Network, data: Mapping[str, Any], epoch: int, score: float | None) -> CheckpointInfo:
+def describe(network: AnyNetwork, data: Mapping[str, Any], epoch: int, score: float | None) -> CheckpointInfo:
     """What is stored beside the weights of a network.
 
     Args:
@@ -114,7 +114,7 @@ def data_identity(info: TableInfo, fingerprint: str) -> dict[str, Any]:
     return {**info.identity(), "fingerprint": fingerprint}
 
 
-def save_checkpoint(path: Path, network: Network, info: CheckpointInfo) -> None:
+def save_checkpoint(path: Path, network: AnyNetwork, info: CheckpointInfo) -> None:
     """Writes the trainable part with its description, atomically.
 
     Args:
@@ -254,7 +254,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def load_into(network: Network, path: Path | str) -> CheckpointInfo:
+def load_into(network: AnyNetwork, path: Path | str) -> CheckpointInfo:
     """Loads a checkpoint into a network built from the settings.
 
     Args:
@@ -312,7 +312,7 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def check_same_backbone(info: CheckpointInfo, network: Network, path: Path | str) -> None:
+def check_same_backbone(info: CheckpointInfo, network: AnyNetwork, path: Path | str) -> None:
     """Refuses a checkpoint trained on other frozen weights.
 
     Args:
@@ -330,7 +330,7 @@ def check_same_backbone(info: CheckpointInfo, network: Network, path: Path | str
         )
 
 
-def restore(info: CheckpointInfo, state: Mapping[str, Tensor], clip_weights: str, path: Path | str) -> Network:
+def restore(info: CheckpointInfo, state: Mapping[str, Tensor], clip_weights: str, path: Path | str) -> AnyNetwork:
     """The network of a checkpoint, around the frozen weights it was trained with.
 
     Args:

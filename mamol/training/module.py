@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from mamol.core.errors import MamolError
 from mamol.core.groups import TrainingSettings
+from mamol.core.network import AnyNetwork
 from mamol.core.predictions import KeptPredictions
 from mamol.core.task import TASKS
 from mamol.data.datamodules import MultimodalData
-from mamol.network.network import Network
 from mamol.training.optim import linear_schedule, optimiser
 
 Batch = dict[str, Tensor]
@@ -31,7 +31,7 @@ class Classifier(pl.LightningModule):
         predictions: Samples of the last test, (n,), and their class probabilities, (n, K).
     """
 
-    def __init__(self, network: Network, settings: TrainingSettings, data: MultimodalData, seed: int = 0) -> None:
+    def __init__(self, network: AnyNetwork, settings: TrainingSettings, data: MultimodalData, seed: int = 0) -> None:
         """Takes the network as it is.
 
         Args:
@@ -65,7 +65,7 @@ class Classifier(pl.LightningModule):
             MamolError: The loss of the step before was NaN or infinite.
         """
         self._check_last_loss()
-        terms = self.network.method.loss(self.network, batch, self.task)
+        terms = self.network.loss(batch, self.task)
         size = len(batch["label"])
         for name, value in terms.items():
             shown = name == "loss"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mamol.core.errors import MamolError
+from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
-from mamol.network.network import Network
 from mamol.training.checkpoints import SETTINGS, check_same_backbone, check_same_network, read_checkpoint, read_pickle
 from mamol.training.runs import folder_to_continue
 
@@ -30,7 +30,7 @@ class Resumed:
     options: dict[str, Any]
 
 
-def resumable(path: Path, settings: Settings, network: Network, identity: Mapping[str, Any]) -> Resumed:
+def resumable(path: Path, settings: Settings, network: AnyNetwork, identity: Mapping[str, Any]) -> Resumed:
     """Checks that a run can be continued; nothing is written.
 
     Paths, the machine and what is shown may change, and ``max_epoch`` may grow.

@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from mamol.backbones.clip import VisualTower
 from mamol.core.method import METHODS
+from mamol.core.spec import NetworkSpec
 from mamol.core.streams import VISUAL, Trace
 from mamol.methods.router import balance_loss
 from mamol.network.encoder import encode
 from mamol.network.fusion import SingleStream
 from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 from tests.invariants import assert_neighbours_do_not_matter, features_of, gradients, reordered
 from tests.lines import QUICK, run, trained
 from tests.streams import GRID, small_tower

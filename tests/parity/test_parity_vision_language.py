@@ -15,9 +15,9 @@ from mamol.backbones.text import TextTower
 from mamol.core.backbone import Origin
 from mamol.core.method import METHODS
 from mamol.core.modality import IMAGE, TEXT, Modality
+from mamol.core.spec import NetworkSpec
 from mamol.network.network import Network
 from mamol.network.parameters import count
-from mamol.network.spec import NetworkSpec
 from mamol.parity.__main__ import main
 from mamol.parity.compare import differences, report, within
 from tests.image_text import CLASSES, CONTEXT, OUT, SIDE, SPEC, VOCABULARY, batch_of

@@ -6,10 +6,10 @@ import pytest
 
 from mamol.core.groups import TrainingSettings
 from mamol.core.modality import Modality
+from mamol.core.spec import NetworkSpec
 from mamol.core.streams import VISUAL
 from mamol.data.datamodules import MultimodalData
 from mamol.network.network import Network
-from mamol.network.spec import NetworkSpec
 from mamol.training.module import Classifier
 from tests.toys import GRID, tiny_tower
 

@@ -59,7 +59,7 @@ def timed_step(settings: Settings) -> tuple[float, int]:
     for _ in range(2):
         start = time.perf_counter()
         optimizer.zero_grad()
-        torch.stack(list(network.method.loss(network, batch, task).values())).sum().backward()
+        torch.stack(list(network.loss(batch, task).values())).sum().backward()
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()

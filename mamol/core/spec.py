@@ -15,7 +15,7 @@ class NetworkSpec:
     """A network, but for its weights.
 
     Attributes:
-        backbone: Name of the frozen part.
+        backbone: Name of the frozen part; like other parts "" of a network that has none.
         method: Name of the method.
         modalities: In the order of ``available``.
         classes: Class names.
@@ -24,6 +24,7 @@ class NetworkSpec:
         activation: Of the frozen MLPs; ``auto`` is the one that the weights were trained with.
         fusion: Where the modalities come together, ``late`` or ``single_stream``.
         head: Name of the head.
+        network: Name of the network, ``clip`` around a frozen backbone.
     """
 
     backbone: str
@@ -35,6 +36,12 @@ class NetworkSpec:
     activation: str = "auto"
     fusion: str = "late"
     head: str = "class"
+    network: str = "clip"
+
+    @property
+    def label(self) -> str:
+        """What people call it: its method, or its own name where it has none."""
+        return self.method or self.network
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,6 +84,7 @@ class NetworkSpec:
             "fusion": self.fusion,
             "inputs": {modality.name: modality.kind for modality in self.modalities if modality.kind != WINDOW},
             "head": self.head,
+            "network": self.network,
         }
 
     @classmethod
