@@ -7,13 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mamol.core.network import AnyNetwork
 from mamol.core.task import TASKS
 from mamol.methods.patterns import pattern_index, pattern_table
 from mamol.network.network import Network
 from tests.toys import BANDS
 
 
-def gradients(network: Network, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def gradients(network: AnyNetwork, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """The gradient of every parameter that gets one from a training step's loss."""
     network.zero_grad()
     logits, auxiliary = network(batch)
@@ -22,7 +23,7 @@ def gradients(network: Network, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
 
 
-def assert_absent_content_is_inert(network: Network, batch: dict[str, Tensor], content: float) -> None:
+def assert_absent_content_is_inert(network: AnyNetwork, batch: dict[str, Tensor], content: float) -> None:
     """Whatever the windows of absent modalities hold, outputs and gradients are the same to the bit."""
     expected, grads = network(batch)[0], gradients(network, batch)
     for i, name in enumerate(name for name in BANDS if name in batch):
@@ -32,7 +33,7 @@ def assert_absent_content_is_inert(network: Network, batch: dict[str, Tensor], c
         assert torch.equal(grad, grads[name]), name
 
 
-def assert_neighbours_do_not_matter(network: Network, batch: dict[str, Tensor]) -> None:
+def assert_neighbours_do_not_matter(network: AnyNetwork, batch: dict[str, Tensor]) -> None:
     """A sample alone gives what it gives among others."""
     together = network(batch)[0]
     for n in range(len(together)):

@@ -12,6 +12,7 @@ from mamol.core.backbone import BACKBONES
 from mamol.core.embedding import EMBEDDINGS
 from mamol.core.head import HEADS
 from mamol.core.method import METHODS
+from mamol.core.network import NETWORKS
 from mamol.core.plugins import load_plugins
 from mamol.core.task import TASKS
 from mamol.data.facts import DATASETS
@@ -19,7 +20,7 @@ from mamol.data.imagetext.registry import IMAGE_TEXT_DATASETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-REGISTRIES = (BACKBONES, DATASETS, EMBEDDINGS, HEADS, IMAGE_TEXT_DATASETS, METHODS, TASKS)
+REGISTRIES = (BACKBONES, DATASETS, EMBEDDINGS, HEADS, IMAGE_TEXT_DATASETS, METHODS, NETWORKS, TASKS)
 
 _QUOTED = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

@@ -8,6 +8,7 @@ from torch import Tensor
 from mamol.core.backbone import Backbone, BackboneRequest, family_of
 from mamol.core.method import METHODS
 from mamol.core.modality import WINDOW, Modality
+from mamol.core.network import AnyNetwork
 from mamol.core.spec import NetworkSpec
 from mamol.core.streams import VISUAL
 from mamol.network.network import Network
@@ -43,17 +44,17 @@ def toy_network(
     return Network(spec, {VISUAL: tower or tiny_tower()}, seed=0)
 
 
-def toy_batch(samples: int = 6, m: int = 2, seed: int = 0) -> dict[str, Tensor]:
+def toy_batch(samples: int = 6, m: int = 2, seed: int = 0, grid: int = GRID) -> dict[str, Tensor]:
     """Random windows; the first sample is complete and every sample has something."""
     generator = torch.Generator().manual_seed(seed)
     available = torch.rand(samples, m, generator=generator) < 0.6
     available[0] = True
     available[~available.any(1), 0] = True
-    windows = {n: torch.randn(samples, BANDS[n], GRID, GRID, generator=generator) for n in list(BANDS)[:m]}
+    windows = {n: torch.randn(samples, BANDS[n], grid, grid, generator=generator) for n in list(BANDS)[:m]}
     return {**windows, "available": available, "label": torch.arange(samples) % len(CLASSES)}
 
 
-def shake(network: Network, seed: int = 1) -> None:
+def shake(network: AnyNetwork, seed: int = 1) -> None:
     """Random trainable weights, so that zero-initialised experts do something."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

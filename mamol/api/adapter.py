@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
+from mamol.core.spec import NetworkSpec
 from mamol.evaluation.markdown import markdown
 from mamol.evaluation.marking import marked
 from mamol.training.checkpoints import ADAPTER, KEY, CheckpointInfo
@@ -71,18 +72,19 @@ def model_card(name: str, info: CheckpointInfo, metrics: Mapping[str, Any] | Non
     lines = [
         "---",
         "library_name: mamol",
-        "tags: [remote-sensing, missing-modality, lora]",
+        f"tags: [remote-sensing, missing-modality{', lora' if network.method else ''}]",
         "---",
         "",
         f"# {marked(name, dataset, info.random_weights)}",
         "",
-        f"An adapter of method `{network.method}` for a frozen `{network.backbone}`. It classifies with any of its "
-        "modalities present; those that are absent are left out of the call.",
+        f"{_what(network)}. It classifies with any of its modalities present; those that are absent are left out of "
+        "the call.",
         "",
         f"- Modalities and their bands, in order: {modalities}",
         *([f"- Windows of {network.grid} × {network.grid} pixels in sensor units"] if network.takes_windows else []),
         f"- Classes: {', '.join(network.classes)}",
-        f"- Frozen weights: {info.backbone_origin}, sha256 `{info.backbone_fingerprint}`",
+        f"- Frozen weights: {info.backbone_origin}"
+        + (f", sha256 `{info.backbone_fingerprint}`" if network.backbone else ""),
         f"- Trained on: {dataset}, " + ", ".join(f"{k} {data[k]}" for k in ("protocol", "seed") if k in data),
         f"- Epochs: {info.epoch}; made with mamol {info.version}",
         "",
@@ -92,7 +94,8 @@ def model_card(name: str, info: CheckpointInfo, metrics: Mapping[str, Any] | Non
         "```python",
         "import mamol",
         "",
-        f'run = mamol.load("{name}")' + ("" if info.random_weights else "  # clip_weights=… for weights of your own"),
+        f'run = mamol.load("{name}")'
+        + ("  # clip_weights=… for weights of your own" if network.backbone and not info.random_weights else ""),
         *(
             [
                 f'run.predict({{"{network.names[0]}": windows}})  # (N, {network.modalities[0].size}, {network.grid}, '
@@ -105,6 +108,13 @@ def model_card(name: str, info: CheckpointInfo, metrics: Mapping[str, Any] | Non
         "",
     ]
     return "\n".join(lines)
+
+
+def _what(network: NetworkSpec) -> str:
+    """What was trained, in words."""
+    if not network.backbone:
+        return f"All weights of a network `{network.network}`"
+    return f"An adapter of method `{network.method}` for a frozen `{network.backbone}`"
 
 
 def _scores(metrics: Mapping[str, Any]) -> list[str]:

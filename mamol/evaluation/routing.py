@@ -12,6 +12,7 @@ from torch import Tensor
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
 from mamol.core.names import pattern_name
+from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
 from mamol.core.streams import Trace
 from mamol.data.tables import AnyTable
@@ -103,7 +104,7 @@ def class_number(wanted: str | int, classes: Sequence[str]) -> int | None:
 
 
 def usage(
-    network: Network,
+    network: AnyNetwork,
     table: AnyTable,
     modalities: Sequence[str],
     device: torch.device,
@@ -134,8 +135,13 @@ def usage(
         two towers, which have their own experts, the first column is ``tower``.
 
     Raises:
-        MamolError: The method has no routers.
+        MamolError: The network or its method has no routers.
     """
+    if not isinstance(network, Network):
+        raise MamolError(
+            f"network={network.spec.network} has no routers: routing shows network=clip with mamol, released or a moe "
+            "method"
+        )
     sums: dict[_Key, NDArray[np.float64]] = {}
     batches = complete_batches(
         network, table, device, "routing", progress, samples=samples, batch=batch, workers=workers

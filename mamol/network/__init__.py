@@ -3,7 +3,7 @@
 Importing it registers everything that the program brings itself.
 """
 
-from mamol import backbones, embeddings, heads, methods, tasks
+from mamol import backbones, embeddings, heads, methods, networks, tasks
 from mamol.network import network
 
-__all__ = ["backbones", "embeddings", "heads", "methods", "network", "tasks"]
+__all__ = ["backbones", "embeddings", "heads", "methods", "network", "networks", "tasks"]

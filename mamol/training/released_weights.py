@@ -15,6 +15,7 @@ from torch import Tensor
 from mamol.backbones.clip import VisualTower
 from mamol.core.backbone import Origin
 from mamol.core.errors import MamolError
+from mamol.core.network import AnyNetwork
 from mamol.network.network import Network
 
 TOWER = "model.image_encoder."
@@ -87,7 +88,7 @@ def head_and_embedding(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def load_released(network: Network, weights: Mapping[str, Tensor], source: str) -> None:
+def load_released(network: AnyNetwork, weights: Mapping[str, Tensor], source: str) -> None:
     """Loads a released checkpoint, and uses its frozen weights as the tower, whatever ``clip_weights`` gave.
 
     Args:
@@ -96,10 +97,15 @@ def load_released(network: Network, weights: Mapping[str, Tensor], source: str) 
         source: The file, for messages and as the tower's origin.
 
     Raises:
-        MamolError: The network is of another method or activation, or has other modalities, blocks or sizes.
+        MamolError: It is another network, of another method or activation, or has other modalities, blocks or sizes.
     """
     spec = network.spec
     names = list(spec.names)
+    if not isinstance(network, Network):
+        raise MamolError(
+            f"{source} is a checkpoint of the released code, but network={spec.network}: leave that out and add the "
+            "named config released"
+        )
     if (spec.method, spec.activation) != ("released", "gelu"):
         raise MamolError(
             f"{source} is a checkpoint of the released code, but method={spec.method} and "
