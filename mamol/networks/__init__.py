@@ -1,5 +1,5 @@
 """Networks of their own: without frozen towers, trained whole."""
 
-from mamol.networks import unet
+from mamol.networks import perceiver, unet
 
-__all__ = ["unet"]
+__all__ = ["perceiver", "unet"]

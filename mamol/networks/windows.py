@@ -1,6 +1,6 @@
 """What a network of its own is fed with: the normalised windows of a batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,10 +49,23 @@ class Windows(nn.Module):
         Returns:
             (B, C, P, P) each, zero where the modality is absent and at pixels that its sensor did not see.
         """
-        found = []
+        return [
+            normalised(windows, self.get_buffer(f"mean_{number}"), self.get_buffer(f"std_{number}"))
+            for number, windows in enumerate(self._present(batch))
+        ]
+
+    def seen(self, batch: Batch) -> Tensor:
+        """Which pixels the sensors saw.
+
+        Args:
+            batch: As of ``AnyNetwork.forward``.
+
+        Returns:
+            (B, M, P, P) bool, False where the modality is absent.
+        """
+        return torch.stack([~windows.isnan().any(1) for windows in self._present(batch)], 1)
+
+    def _present(self, batch: Batch) -> Iterator[Tensor]:
+        """The windows of each modality, NaN where it is absent: it saw no pixel there."""
         for number, name in enumerate(self.names):
-            there = batch["available"][:, number, None, None, None]
-            windows = batch[name].where(there, torch.nan)  # an absent modality saw no pixel
-            mean, std = (self.get_buffer(f"{kind}_{number}") for kind in ("mean", "std"))
-            found.append(normalised(windows, mean, std))
-        return found
+            yield batch[name].where(batch["available"][:, number, None, None, None], torch.nan)

@@ -128,7 +128,7 @@ def test_training_learns(name: str) -> None:
     network, batch, task = made(name).train(), batch_of(), TASKS.find("classes")
     optimiser = torch.optim.Adam(network.parameters(), 2e-3)
     losses = []
-    for _ in range(25):
+    for _ in range(40):
         optimiser.zero_grad()
         terms = network.loss(batch, task)
         terms["loss"].backward()

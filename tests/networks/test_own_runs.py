@@ -19,11 +19,11 @@ from mamol.training.checkpoints import read_checkpoint
 from mamol.training.module import Classifier
 from mamol.training.released_weights import load_released
 from tests.lines import QUICK, run, tables, trained
-from tests.networks.test_own import made
+from tests.networks.test_own import OWN, made
 from tests.pages import registered
 
 LIBRARY: dict[str, Any] = {"num_gpus": 0, "progress_bar": False, "per_gpu_batchsize": 16, "batch_size": 16}
-OPTIONS = ("network=unet", "missing_type=all", "missing_ratio=0.3")
+OPTIONS = ("missing_type=all", "missing_ratio=0.3")
 PER_CLASS = ("--train-per-class", 8, "--val-per-class", 4, "--test-per-class", 6)
 
 
@@ -36,18 +36,17 @@ def table(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module", params=OWN)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each network without frozen towers."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def folder(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(name: str, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run; the backbone that its options name is not there and is not asked for."""
-    options = (
-        f"data_root={table}",
-        "network=unet",
-        "backbone=none",
-        "max_epoch=12",
-        "missing_type=all",
-        "missing_ratio=0.3",
-    )
-    return trained(tmp_path_factory.mktemp("runs"), *options)
+    given = (*OPTIONS, f"network={name}", f"data_root={table}", "backbone=none", "max_epoch=12")
+    return trained(tmp_path_factory.mktemp("runs"), *given)
 
 
 def metrics(path: Path) -> dict[str, Any]:
@@ -55,36 +54,29 @@ def metrics(path: Path) -> dict[str, Any]:
     return content
 
 
-def test_it_learns_and_says_what_it_is(folder: Path) -> None:
+def test_it_learns_and_says_what_it_is(name: str, folder: Path) -> None:
     found = metrics(folder)
     assert found["test"]["OA"] > 35  # by chance 17
     assert found["test"]["n"] == 36
     assert len(found["test"]["per_pattern"]) > 3
-    assert found["method"] == "unet"
+    assert found["method"] == name
     assert found["backbone"] == {"name": "", "weights": "none: all weights are trained", "sha256": "", "random": False}
     params = found["params"]
     assert (params["frozen"], params["total"]) == (0, params["trainable"])
-    assert params["trainable"] == params["encoder"] + params["decoder"] + params["head"]
+    assert sum(params.values()) == 3 * params["total"], "trainable, total, and the parts together"
     info, _ = read_checkpoint(folder)
-    assert (info.network.network, info.network.method, info.network.backbone) == ("unet", "", "")
+    assert (info.network.network, info.network.method, info.network.backbone) == (name, "", "")
 
 
-def test_tested_again_it_scores_the_same(folder: Path, table: Path) -> None:
-    options = (
-        f"data_root={table}",
-        "network=unet",
-        "missing_type=all",
-        "missing_ratio=0.3",
-        "test_only=True",
-        f"load_path={folder}",
-    )
-    assert metrics(trained(folder.parent, *options))["test"] == metrics(folder)["test"]
+def test_tested_again_it_scores_the_same(name: str, folder: Path, table: Path) -> None:
+    given = (*OPTIONS, f"network={name}", f"data_root={table}", "test_only=True", f"load_path={folder}")
+    assert metrics(trained(folder.parent, *given))["test"] == metrics(folder)["test"]
     result = run("evaluate", "with", f"load_path={folder}", f"data_root={table}", "num_gpus=0", "progress_bar=False")
     assert result.returncode == 0, result.stderr
     assert "hsi+lidar+sar" in result.stdout
 
 
-def test_a_map_says_what_the_library_says(folder: Path, scene_folder: Path) -> None:
+def test_a_map_says_what_the_library_says(name: str, folder: Path, scene_folder: Path) -> None:
     """With stride P, away from the last windows, a pixel is in one window only."""
     opened = mamol.load(folder, num_gpus=0, progress_bar=False)
     drawn = opened.map(scene_folder, present="hsi+lidar")
@@ -93,7 +85,7 @@ def test_a_map_says_what_the_library_says(folder: Path, scene_folder: Path) -> N
     (middle,) = opened.predict({name: each.cut(np.array([9]), np.array([15])) for name, each in cutters.items()})
     assert drawn.classes[9, 15] == middle.argmax() + 1
     assert drawn.confidence[9, 15] == pytest.approx(middle.max(), rel=1e-5)
-    assert "unet with hsi+lidar" in drawn.title
+    assert f"{name} with hsi+lidar" in drawn.title
     assert "random frozen" not in drawn.title
 
 
@@ -106,13 +98,13 @@ def test_the_command_draws_maps_too(folder: Path, corner_folder: Path) -> None:
     assert all(Path(line).is_file() for line in result.stdout.splitlines())
 
 
-def test_handed_on_it_is_the_same(folder: Path, table: Path, tmp_path: Path) -> None:
+def test_handed_on_it_is_the_same(name: str, folder: Path, table: Path, tmp_path: Path) -> None:
     opened = mamol.load(folder, num_gpus=0, progress_bar=False)
     again = mamol.load(opened.save(tmp_path / "mine"), num_gpus=0, progress_bar=False)
     assert again.evaluate(table, ratios=[0]).equals(opened.evaluate(table, ratios=[0]))
-    assert "unet on hsi" in repr(again)
+    assert f"{name} on hsi" in repr(again)
     card = (tmp_path / "mine" / "README.md").read_text()
-    assert "All weights of a network `unet`." in card
+    assert f"All weights of a network `{name}`." in card
     assert "lora" not in card
     assert "clip_weights" not in card
     assert "Frozen weights: none: all weights are trained\n" in card
@@ -158,7 +150,7 @@ def test_params_counts_its_parts(table: Path) -> None:
         ("method=lora", "method=lora: network=unet has no method to choose; leave it out, or use network=clip"),
         ("fusion=single_stream", "fusion=single_stream: network=unet has no fusion to choose"),
         ("head=pixels", "head=pixels: network=unet has no head to choose"),
-        ("network=vnet", "network='vnet' must be one of unet, clip"),
+        ("network=vnet", "network='vnet' must be one of perceiver, unet, clip"),
         ("window_shift=9", "window_shift=9: the windows of "),
         ("load_path={clip}", "network 'clip' there, 'unet' here"),
     ],
@@ -174,10 +166,10 @@ def test_what_does_not_go_with_it_is_refused_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_routing_has_nothing_to_show(folder: Path, table: Path) -> None:
+def test_routing_has_nothing_to_show(name: str, folder: Path, table: Path) -> None:
     result = run("routing", "with", f"load_path={folder}", f"data_root={table}", "num_gpus=0")
     assert result.returncode == 1
-    assert "network=unet has no routers: routing shows network=clip with mamol" in result.stderr
+    assert f"network={name} has no routers: routing shows network=clip with mamol" in result.stderr
 
 
 def test_images_and_released_checkpoints_are_not_for_it() -> None:
