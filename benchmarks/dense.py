@@ -75,7 +75,13 @@ def tables_of(root: Path, given: Mapping[str, Any], out: Path, side: int, protoc
     """
     folder = out / f"{protocol}_{side}_seed{seed}"
     margin = WIDEST + WIDEST // 2 - side if protocol == "blocks" else 0
-    options = {"layout": "scene", "protocol": protocol, "seed": seed, "patch_size": side, "margin": margin}
+    options: dict[str, Any] = {
+        "layout": "scene",
+        "protocol": protocol,
+        "seed": seed,
+        "patch_size": side,
+        "margin": margin,
+    }
     mamol.build_tables(root, out=folder, train_per_class=TRAIN, test_per_class=TEST, **options, **given)
     return folder
 
@@ -263,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 path = folder / f"{way}_seed{seed}.json"
                 if not path.is_file():
                     side = way_of(way)[1]
-                    tables = tables_of(options.root, given, options.out / "tables", side, options.protocol, seed)
+                    tables = tables_of(options.root, given, folder / "tables", side, options.protocol, seed)
                     write_json(path, measure(scene, tables, way, seed, options.epochs, strides=seed == 0))
                     sys.stderr.write(f"{path}: {json.loads(path.read_text())['OA']}\n")
         text = page(folder, scene.height, scene.width)
