@@ -24,9 +24,9 @@ DEMO := build/demo
 
 demo: .venv/run.stamp
 	$(BIN)/python -m mamol.data.synthetic --out $(DEMO)/scene --height 48 --width 72 --holes
-	$(BIN)/python make_arrow.py --dataset synthetic --root $(DEMO)/scene --out $(DEMO)/table --patch-size 6 --train-per-class 80 --val-per-class 20 --test-per-class 100
-	run=$$($(BIN)/python run.py with demo max_epoch=5 data_root=$(DEMO)/table log_dir=$(DEMO)/runs | tee /dev/stderr | tail -n 1); \
-	$(BIN)/python run.py predict with demo load_path=$$run scene=$(DEMO)/scene; \
+	$(BIN)/python make_arrow.py --dataset synthetic --root $(DEMO)/scene --out $(DEMO)/table --patch-size 6 --layout scene --train-per-class 80 --val-per-class 20 --test-per-class 100
+	run=$$($(BIN)/python run.py with demo max_epoch=5 head=pixels data_root=$(DEMO)/table log_dir=$(DEMO)/runs | tee /dev/stderr | tail -n 1); \
+	$(BIN)/python run.py predict with demo load_path=$$run scene=$(DEMO)/scene stride=3; \
 	echo "Scores: $$run/metrics.json  Plots: $$run/confusion.png, $$run/curves.png  Map: $$run/maps/"
 
 test: lint unit

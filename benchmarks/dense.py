@@ -30,6 +30,8 @@ from mamol.evaluation.markdown import markdown
 from mamol.evaluation.statistics import mean_std
 
 BATCH = 32
+TRAIN, TEST = 100, 150
+"""Pixels per class."""
 WIDEST = 16
 """Side of the largest windows; training windows of all ways stay as far from test windows as these need."""
 TRAINING = {
@@ -73,9 +75,14 @@ def tables_of(root: Path, given: Mapping[str, Any], out: Path, side: int, protoc
     """
     folder = out / f"{protocol}_{side}_seed{seed}"
     margin = WIDEST + WIDEST // 2 - side if protocol == "blocks" else 0
-    mamol.build_tables(
-        root, out=folder, layout="scene", patch_size=side, protocol=protocol, seed=seed, margin=margin, **given
-    )
+    options: dict[str, Any] = {
+        "layout": "scene",
+        "protocol": protocol,
+        "seed": seed,
+        "patch_size": side,
+        "margin": margin,
+    }
+    mamol.build_tables(root, out=folder, train_per_class=TRAIN, test_per_class=TEST, **options, **given)
     return folder
 
 
@@ -262,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 path = folder / f"{way}_seed{seed}.json"
                 if not path.is_file():
                     side = way_of(way)[1]
-                    tables = tables_of(options.root, given, options.out / "tables", side, options.protocol, seed)
+                    tables = tables_of(options.root, given, folder / "tables", side, options.protocol, seed)
                     write_json(path, measure(scene, tables, way, seed, options.epochs, strides=seed == 0))
                     sys.stderr.write(f"{path}: {json.loads(path.read_text())['OA']}\n")
         text = page(folder, scene.height, scene.width)

@@ -185,12 +185,13 @@ class SceneInfo(TableInfo):
         if content["format_version"] == SCENE_VERSION and (lacking := set(NATURE) - set(content)):
             raise MamolError(f"{path}: its metadata lacks or adds {', '.join(sorted(lacking))}; {REBUILD}")
         content = {key: value for key, value in content.items() if key not in RESERVED}
-        margin = content.pop(DENSE, {}).get("margin", 0)
+        dense = content.pop(DENSE, None) or {"margin": 0}
         height, width = content["scene_shape"]
         try:
+            margin = int(dense["margin"])
             scenes = tuple(Extent.of_plain(each) for each in content.get(SCENES, ()))
         except (KeyError, TypeError, ValueError) as error:
-            raise MamolError(f"{path}: its scenes are damaged ({error!r}); {REBUILD}") from error
+            raise MamolError(f"{path}: its scenes or its margin are damaged ({error!r}); {REBUILD}") from error
         return cls(
             **content
             | {

@@ -10,15 +10,18 @@ from mamol.core.head import ALL, HEADS, Head, HeadSizes
 
 INITIAL_STD = 0.02
 AROUND = (3, 7)
-"""Sides of the squares around a pixel whose means it gets, besides that of the whole window."""
+"""Sides of the squares around a pixel of which it gets mean and deviation, besides those of the whole window."""
+LEAST_VARIANCE = 1e-4
+"""Added to every variance, so that the root has a gradient where tokens are all alike."""
 
 
 @HEADS.register("pixels")
 class PixelHead(Head):
-    """``W [f_1; …; f_M] + b`` at every pixel, f being the pixel's token and the means of the tokens around it.
+    """``W [f_1; …; f_M] + b`` at every pixel.
 
-    A mean counts only tokens that a sensor saw, and none beyond the window, so that neither holes nor the border of a
-    window look like something on the ground.
+    f are the pixel's token, and mean and standard deviation of the tokens around it: what is there, and how rough it
+    is. They count only tokens that a sensor saw, and none beyond the window, so that neither holes nor the border of a
+    window look like something on the ground. A modality that did not see the pixel has zeros, whatever is around.
 
     Attributes:
         linear: From all features of a pixel to the logits; its weight is normal with standard deviation 0.02 at first.
@@ -34,8 +37,8 @@ class PixelHead(Head):
             sizes: Widths of the features, number of classes, tokens per side.
         """
         super().__init__(sizes)
-        self.around = [side for side in AROUND if side < sizes.grid]
-        self.linear = nn.Linear((len(self.around) + 2) * sum(sizes.widths.values()), sizes.classes)
+        self.sides = [*(side for side in AROUND if side < sizes.grid), 2 * sizes.grid - 1]
+        self.linear = nn.Linear((1 + 2 * len(self.sides)) * sum(sizes.widths.values()), sizes.classes)
         nn.init.normal_(self.linear.weight, std=INITIAL_STD)
         nn.init.zeros_(self.linear.bias)
 
@@ -57,19 +60,23 @@ class PixelHead(Head):
         for name, tokens in features.items():
             here = tokens.transpose(1, 2).unflatten(2, (grid, grid))
             counts = None if seen is None else seen[name].unflatten(1, (grid, grid))[:, None].to(here.dtype)
-            parts += [here, *(self._mean(here, counts, side) for side in (*self.around, 2 * grid - 1))]
+            around = [each for side in self.sides for each in self._around(here, counts, side)]
+            parts += [here, *(each if counts is None else each * counts for each in around)]
         logits: Tensor = self.linear(torch.cat(parts, 1).movedim(1, 3))
         return logits
 
     @staticmethod
-    def _mean(here: Tensor, counts: Tensor | None, side: int) -> Tensor:
-        """Of the tokens that count in a square around each pixel, (B, width, P, P)."""
-        if side >= 2 * here.shape[2] - 1:
-            total = here.sum((2, 3), keepdim=True)
-            number = here.shape[2] * here.shape[3] if counts is None else counts.sum((2, 3), keepdim=True).clamp(min=1)
-            return (total / number).expand_as(here)
-        mean = functional.avg_pool2d(here, side, 1, side // 2, count_include_pad=False)
-        if counts is None:
-            return mean
-        share = functional.avg_pool2d(counts, side, 1, side // 2, count_include_pad=False)
-        return mean / share.clamp(min=1 / side**2)
+    def _around(here: Tensor, counts: Tensor | None, side: int) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the tokens that count in a square around each pixel, (B, width, P, P) each."""
+
+        def mean(x: Tensor) -> Tensor:
+            if side >= 2 * x.shape[2] - 1:
+                return x.mean((2, 3), keepdim=True).expand_as(x)
+            return functional.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
+
+        # In float32: the variance is a small difference of large numbers.
+        x = here.float()
+        share = 1.0 if counts is None else mean(counts.float()).clamp(min=1 / (2 * x.shape[2]) ** 2)
+        first, second = mean(x) / share, mean(x.square()) / share
+        variance = (second - first.square()).clamp(min=0) + LEAST_VARIANCE
+        return first.to(here.dtype), (variance.sqrt() - LEAST_VARIANCE**0.5).to(here.dtype)

@@ -246,7 +246,10 @@ def test_building_tables_does_without_torch() -> None:
         ({"labels": np.zeros((24, 32), int)}, "labels: the label map has no labelled pixel"),
         ({"classes": ["water"]}, "classes: 1 names for labels that go up to 2; give one name per label"),
         ({"patch_size": "8"}, "patch_size '8': expected a whole number"),
-        ({"patch_sice": 8}, "patch_sice: not for dataset scene, which takes layout, min_valid, modalities, patch_size"),
+        (
+            {"patch_sice": 8},
+            "patch_sice: not for dataset scene, which takes layout, margin, min_valid, modalities, patch_size",
+        ),
         ({"modalities": "hsi,lidar"}, "modalities: no array is called lidar; there are hsi, sar"),
         ({"dataset": "trento"}, "dataset 'trento': arrays are a scene of their own"),
         ({"source": {}}, "arrays: no arrays; give a dictionary"),

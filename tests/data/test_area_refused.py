@@ -140,8 +140,8 @@ def test_a_split_column_in_some_scenes_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scenes", "message"),
     [
-        (["north"], "its scenes are damaged"),
-        ([{"name": "north", "shape": [18], "note": ""}], "its scenes are damaged"),
+        (["north"], "its scenes or its margin are damaged"),
+        ([{"name": "north", "shape": [18], "note": ""}], "its scenes or its margin are damaged"),
         ([{"name": "north", "shape": [18, 15], "note": ""}], r"scenes go from 0 to 3, expected 0 to 0; build it again"),
     ],
 )

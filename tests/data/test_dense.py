@@ -168,3 +168,13 @@ def test_a_table_without_margin_is_what_it_was(options: Options) -> None:
     plain = built(options, margin=0)
     assert "dense" not in plain.info.to_json()
     assert built(options).fingerprint == plain.fingerprint
+
+
+@pytest.mark.parametrize("dense", [5, {"margin": "wide"}, {"width": 3}])
+def test_a_damaged_margin_is_told(dense: object, options: Options) -> None:
+    """With the file's name."""
+    built(options)
+    path = options.out / "train.arrow"
+    rewrite(path, info={"dense": dense})
+    with pytest.raises(MamolError, match=r"train\.arrow: its scenes or its margin are damaged"):
+        SceneTable.open(path)

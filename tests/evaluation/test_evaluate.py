@@ -94,7 +94,9 @@ def test_windows_are_read_once_and_the_order_of_patterns_is_documented(
 ) -> None:
     table, read = loaded.table, []
     original = table.windows
-    monkeypatch.setattr(table, "windows", lambda name, index: read.append((name, len(index))) or original(name, index))
+    monkeypatch.setattr(
+        table, "windows", lambda name, index, *more: read.append((name, len(index))) or original(name, index, *more)
+    )
     probabilities = evaluate_patterns(loaded.network, table, MODALITIES, CPU, batch=10)
     assert sum(n for _, n in read) == 3 * len(table)
     assert probabilities.shape == (7, 36, 6)

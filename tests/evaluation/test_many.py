@@ -225,7 +225,7 @@ def test_an_estimate_of_an_area_has_a_line_for_each_map(
     own_run: Path, area: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
-    monkeypatch.setattr(predict, "_seconds_per_window", lambda one: tried.append(one.name) or 3600.0)
+    monkeypatch.setattr(predict, "_seconds_per_pixel", lambda one: tried.append(one.name) or 3600.0)
     told = predict.estimate(settings_of(own_run, area, present="sar", jobs=4)).splitlines()
     assert tried == ["south"], "the speed is that of the network"
     assert told[0].startswith("south_sar: 120 windows at most in 1 blocks of 10 rows, batches of 32; time 5 d 0 h, ")

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mamol.core.head import HeadSizes
 from mamol.core.task import TASKS, UNLABELLED
-from mamol.heads.pixels import AROUND, PixelHead
+from mamol.heads.pixels import AROUND, LEAST_VARIANCE, PixelHead
 from tests.invariants import gradients
 from tests.network.test_holes import Rubbish, both_fusions, every_method, holes, made, with_holes
 from tests.toys import CLASSES, GRID, toy_batch
@@ -60,7 +60,7 @@ def head(**sizes: int) -> PixelHead:
 
 @pytest.mark.parametrize("share", [1.0, 0.4])
 def test_the_plain_form_of_the_head(share: float) -> None:
-    """One linear map of the token, the means of the seen tokens around it inside the window, and that of all."""
+    """One linear map of the token and of mean and deviation of the seen tokens around it, inside the window."""
     own, available = head(hsi=4, sar=2), torch.ones(2, 2, dtype=torch.bool)
     seen = {name: torch.rand(2, 81) < share for name in ("hsi", "sar")}
     features = {n: torch.randn(2, 81, width) * seen[n][..., None] for n, width in (("hsi", 4), ("sar", 2))}
@@ -71,8 +71,12 @@ def test_the_plain_form_of_the_head(share: float) -> None:
             grid, there = tokens[b].reshape(9, 9, -1), seen[name][b].reshape(9, 9)
             parts.append(grid[i, j])
             for side in (*AROUND, 99):
-                here = slice(max(i - side // 2, 0), i + side // 2 + 1), slice(max(j - side // 2, 0), j + side // 2 + 1)
-                parts.append(grid[here].sum((0, 1)) / there[here].sum().clamp(min=1))
+                rows = slice(max(i - side // 2, 0), i + side // 2 + 1)
+                cols = slice(max(j - side // 2, 0), j + side // 2 + 1)
+                around = grid[rows, cols][there[rows, cols]]
+                mean, variance = around.mean(0), around.var(0, correction=0)
+                rough = (variance + LEAST_VARIANCE).sqrt() - LEAST_VARIANCE**0.5
+                parts += [mean, rough] if there[i, j] else [torch.zeros_like(grid[i, j])] * 2
         torch.testing.assert_close(logits[b, i, j], own.linear(torch.cat(parts)), rtol=1e-4, atol=1e-4)
 
 

@@ -122,7 +122,7 @@ def test_a_split_whose_images_are_all_broken_is_refused(make: Make, raw: RawFold
         (
             "trento",
             ["--plots", "all"],
-            "--plots: not for dataset trento, which takes --layout, --min-valid, ",
+            "--plots: not for dataset trento, which takes --layout, --margin, --min-valid, ",
         ),
         ("synthetic", ["--broken-images", "drop"], "--broken-images: not for dataset synthetic"),
         ("mmimbd", [], "dataset 'mmimbd' is unknown; known: houston2013, "),
