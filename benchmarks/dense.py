@@ -5,9 +5,7 @@ middle of each window under every missing pattern; maps of the whole scene are s
 windows and the seconds that they took.
 """
 
-import argparse
 import json
-import logging
 import sys
 import tempfile
 import time
@@ -19,10 +17,11 @@ import pandas as pd
 
 import mamol
 from benchmarks.harness import quiet_and_repeatable
+from benchmarks.pairs import parser_of, scene_of
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing, write_json
 from mamol.core.options import listed
-from mamol.data.scenes import Scene, load_scene
+from mamol.data.scenes import Scene
 from mamol.data.scenetable import SceneTable
 from mamol.data.tables import open_tables
 from mamol.evaluation.maps import Map
@@ -243,24 +242,13 @@ def _text(values: Sequence[float], digits: int = 1) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Makes the results that are missing, then the tables of all that are there."""
-    parser = argparse.ArgumentParser("python -m benchmarks.dense", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder of the raw files")
-    parser.add_argument("--dataset", default="scene", help="as for make_arrow.py (default: scene)")
-    parser.add_argument("--scene", type=Path, help="scene.json of dataset scene")
-    parser.add_argument("--modalities", default="hsi,lidar", help="two of them (default: hsi,lidar)")
+    parser = parser_of("python -m benchmarks.dense", __doc__, modalities="two of them", epochs=8)
     parser.add_argument("--protocol", default="disjoint", help="disjoint or blocks (default: disjoint)")
     parser.add_argument("--ways", default="class8,pixels8,pixels16", help="heads and sides of their windows")
-    parser.add_argument("--out", type=Path, required=True, help="folder of tables and results")
-    parser.add_argument("--seeds", type=int, default=3, help="of split and weights (default: 3)")
-    parser.add_argument("--epochs", type=int, default=8, help="passes over the training pixels (default: 8)")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
-    logging.getLogger("mamol").setLevel(logging.ERROR)
     try:
-        modalities, ways = listed(options.modalities), listed(options.ways)
-        scene = load_scene(options.dataset, options.root, modalities=modalities, scene_file=options.scene)
-        if len(scene.rasters) != 2:
-            raise MamolError(f"modalities={options.modalities}: expected two")
+        scene, ways = scene_of(options), listed(options.ways)
         folder = options.out / f"{scene.name}_{options.protocol}"
         given = {"dataset": options.dataset, "modalities": options.modalities}
         given |= {"scene_file": options.scene} if options.scene else {}

@@ -5,7 +5,6 @@ train and test one model with natural holes, and what people do instead: leave i
 or train a model for each pattern.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -20,10 +19,10 @@ import mamol
 from benchmarks.field_page import write_page
 from benchmarks.field_scene import Field, Model
 from benchmarks.harness import quiet_and_repeatable
+from benchmarks.pairs import parser_of, scene_of
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
-from mamol.core.options import listed
-from mamol.data.scenes import Scene, load_scene
+from mamol.data.scenes import Scene
 from mamol.evaluation.predictions import read_predictions
 
 BATCH = 32
@@ -143,25 +142,12 @@ def epochs_of(path: Path) -> int | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Makes the results that are missing, then the page of all that are there."""
-    parser = argparse.ArgumentParser("python -m benchmarks.field", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder of the raw files, without holes")
-    parser.add_argument("--dataset", default="scene", help="as for make_arrow.py (default: scene)")
-    parser.add_argument("--scene", type=Path, help="scene.json of dataset scene")
-    parser.add_argument("--modalities", default="hsi,lidar", help="under clouds, with a swath (default: hsi,lidar)")
+    parser = parser_of("python -m benchmarks.field", __doc__, modalities="under clouds, with a swath", epochs=4)
     parser.add_argument("--title", default="", help="what the page calls the scene (default: its name)")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder of results, table and figure; of several scenes"
-    )
-    parser.add_argument("--seeds", type=int, default=3, help="of holes, split and weights (default: 3)")
-    parser.add_argument("--epochs", type=int, default=4, help="of the one model; all make its steps (default: 4)")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
     try:
-        scene = load_scene(
-            options.dataset, options.root, modalities=listed(options.modalities), scene_file=options.scene
-        )
-        if len(scene.rasters) != 2:
-            raise MamolError(f"modalities={options.modalities}: expected two, one under clouds and one with a swath")
+        scene = scene_of(options)
         run_all(scene, options.out, options.title or scene.name, options.seeds, options.epochs)
         sys.stdout.write(write_page(options.out))
     except MamolError as error:

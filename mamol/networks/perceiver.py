@@ -1,16 +1,15 @@
 """A Perceiver IO: tokens of all present modalities in one array, a few latents that read them, a query per pixel."""
 
-from collections.abc import Mapping, Sequence
-from typing import Self, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from mamol.core.attention import attention
 from mamol.core.method import Batch
-from mamol.core.network import NETWORKS, AnyNetwork
+from mamol.core.network import NETWORKS
 from mamol.core.spec import NetworkSpec
-from mamol.networks.windows import Windows
+from mamol.networks.windows import WindowNetwork
 
 WIDTH, HEADS = 128, 4
 LATENTS, BLOCKS = 64, 4
@@ -66,7 +65,7 @@ class Reading(nn.Module):
 
 
 @NETWORKS.register("perceiver")
-class Perceiver(AnyNetwork):
+class Perceiver(WindowNetwork):
     """Cross-attention from latents to all tokens, self-attention of the latents, cross-attention from pixels to them.
 
     Attributes:
@@ -90,9 +89,7 @@ class Perceiver(AnyNetwork):
             spec: Modalities, classes, side of the windows.
             seed: Of the initial weights.
         """
-        super().__init__()
-        self.spec = spec
-        self.windows = Windows(spec.modalities)
+        super().__init__(spec)
         places = positions(spec.grid)
         self.register_buffer("places", places, persistent=False)
         with torch.random.fork_rng(devices=[]):
@@ -106,19 +103,6 @@ class Perceiver(AnyNetwork):
             self.enter, self.leave = Reading(crosses=True), Reading(crosses=True)
             self.blocks = nn.ModuleList(Reading() for _ in range(BLOCKS))
             self.head = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, len(spec.classes)))
-
-    @classmethod
-    def build(cls, spec: NetworkSpec, clip_weights: str, seed: int = 0) -> Self:
-        """Makes it; there are no frozen weights."""
-        return cls(spec, seed)
-
-    def normalise(self, mean: Mapping[str, Sequence[float]], std: Mapping[str, Sequence[float]]) -> None:
-        """Sets the statistics of the training pixels."""
-        self.windows.normalise(mean, std)
-
-    def trainable_parts(self) -> dict[str, nn.Module]:
-        """All of it."""
-        return cast(dict[str, nn.Module], dict(self.named_children()))
 
     def forward(self, batch: Batch) -> tuple[Tensor, None]:
         """From windows to the logits of their pixels.

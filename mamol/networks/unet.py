@@ -4,18 +4,15 @@ Written of torch's own parts: the U-Net of segmentation_models_pytorch refuses w
 2^depth, such as the paper's 14.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Self, cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mamol.core.errors import MamolError
 from mamol.core.method import Batch
-from mamol.core.network import NETWORKS, AnyNetwork
+from mamol.core.network import NETWORKS
 from mamol.core.spec import NetworkSpec
-from mamol.networks.windows import Windows
+from mamol.networks.windows import WindowNetwork
 
 WIDTHS = (32, 64, 128, 256, 512)
 """Channels at each resolution, the window's own first."""
@@ -65,7 +62,7 @@ def convolutions(before: int, behind: int) -> nn.Sequential:
 
 
 @NETWORKS.register("unet")
-class UNet(AnyNetwork):
+class UNet(WindowNetwork):
     """Early fusion, zero filling, encoder and decoder with skips, logits for every pixel.
 
     Attributes:
@@ -85,16 +82,14 @@ class UNet(AnyNetwork):
         Raises:
             MamolError: The windows are single pixels.
         """
-        super().__init__()
+        super().__init__(spec)
         if spec.grid < LEAST:
             raise MamolError(
                 f"network=unet: the windows are {spec.grid} × {spec.grid}; build tables with --patch-size {LEAST} or "
                 "more"
             )
-        self.spec = spec
         widths = WIDTHS[: depth_of(spec.grid) + 1]
         finer, coarser = widths[:-1], widths[1:]
-        self.windows = Windows(spec.modalities)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             entering = (sum(spec.sizes.values()), *finer)
@@ -103,19 +98,6 @@ class UNet(AnyNetwork):
                 convolutions(low + high, high) for low, high in zip(coarser[::-1], finer[::-1], strict=True)
             )
             self.head = nn.Conv2d(widths[0], len(spec.classes), 1)
-
-    @classmethod
-    def build(cls, spec: NetworkSpec, clip_weights: str, seed: int = 0) -> Self:
-        """Makes it; there are no frozen weights."""
-        return cls(spec, seed)
-
-    def normalise(self, mean: Mapping[str, Sequence[float]], std: Mapping[str, Sequence[float]]) -> None:
-        """Sets the statistics of the training pixels."""
-        self.windows.normalise(mean, std)
-
-    def trainable_parts(self) -> dict[str, nn.Module]:
-        """All of it."""
-        return cast(dict[str, nn.Module], dict(self.named_children()))
 
     def forward(self, batch: Batch) -> tuple[Tensor, None]:
         """From windows to the logits of their pixels.

@@ -1,12 +1,15 @@
 """What a network of its own is fed with: the normalised windows of a batch."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from mamol.core.method import Batch
 from mamol.core.modality import Modality
+from mamol.core.network import AnyNetwork
+from mamol.core.spec import NetworkSpec
 from mamol.core.windows import normalised
 
 
@@ -69,3 +72,35 @@ class Windows(nn.Module):
         """The windows of each modality, NaN where it is absent: it saw no pixel there."""
         for number, name in enumerate(self.names):
             yield batch[name].where(batch["available"][:, number, None, None, None], torch.nan)
+
+
+class WindowNetwork(AnyNetwork):
+    """A network of its own, trained whole on normalised windows; a subclass is its layers and ``forward``.
+
+    Attributes:
+        windows: Normalises and fills.
+    """
+
+    def __init__(self, spec: NetworkSpec, seed: int = 0) -> None:
+        """Begins with what all have; a subclass adds its layers.
+
+        Args:
+            spec: Modalities, classes, side of the windows.
+            seed: Of the initial weights.
+        """
+        super().__init__()
+        self.spec = spec
+        self.windows = Windows(spec.modalities)
+
+    @classmethod
+    def build(cls, spec: NetworkSpec, clip_weights: str, seed: int = 0) -> Self:
+        """Makes it; there are no frozen weights."""
+        return cls(spec, seed)
+
+    def normalise(self, mean: Mapping[str, Sequence[float]], std: Mapping[str, Sequence[float]]) -> None:
+        """Sets the statistics of the training pixels."""
+        self.windows.normalise(mean, std)
+
+    def trainable_parts(self) -> dict[str, nn.Module]:
+        """All of it."""
+        return cast(dict[str, nn.Module], dict(self.named_children()))

@@ -1,0 +1,44 @@
+"""The scene of two sensors that a comparison is made on, from the command line."""
+
+import argparse
+from pathlib import Path
+
+from mamol.core.errors import MamolError
+from mamol.core.options import listed
+from mamol.data.scenes import Scene, load_scene
+
+
+def parser_of(program: str, about: str | None, *, modalities: str, epochs: int) -> argparse.ArgumentParser:
+    """The arguments that say which scene, how often, and where results go.
+
+    Args:
+        program: How the user calls it.
+        about: What it does.
+        modalities: What ``--modalities`` names, in words.
+        epochs: The default of ``--epochs``.
+    """
+    parser = argparse.ArgumentParser(program, description=about)
+    parser.add_argument("--root", type=Path, required=True, help="folder of the raw files")
+    parser.add_argument("--dataset", default="scene", help="as for make_arrow.py (default: scene)")
+    parser.add_argument("--scene", type=Path, help="scene.json of dataset scene")
+    parser.add_argument("--modalities", default="hsi,lidar", help=f"{modalities} (default: hsi,lidar)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of everything that is written")
+    parser.add_argument("--seeds", type=int, default=3, help="how many; of split and weights (default: 3)")
+    parser.add_argument("--epochs", type=int, default=epochs, help=f"passes over training pixels (default: {epochs})")
+    return parser
+
+
+def scene_of(options: argparse.Namespace) -> Scene:
+    """Reads the scene.
+
+    Args:
+        options: Of ``parser_of``.
+
+    Raises:
+        MamolError: It cannot be read, or does not have two modalities.
+    """
+    wanted = listed(options.modalities)
+    scene = load_scene(options.dataset, options.root, modalities=wanted, scene_file=options.scene)
+    if len(scene.rasters) != 2:
+        raise MamolError(f"modalities={options.modalities}: expected two of them")
+    return scene
