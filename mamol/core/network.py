@@ -24,10 +24,14 @@ class AnyNetwork(nn.Module, ABC):
 
     Attributes:
         reads: Those of ``PARTS`` that it has; the others are "" in its description.
+        options: Further options of a run that it reads, which ``spec.options`` holds; no other network takes them.
+        progress: Share of the optimiser's steps that are done, for losses that change on the way; training sets it.
         spec: What it was built from.
     """
 
     reads: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ()
+    progress: float = 0.0
     spec: NetworkSpec
 
     if TYPE_CHECKING:  # nn.Module's own is untyped

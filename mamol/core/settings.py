@@ -192,9 +192,11 @@ def _disagreements(settings: Settings) -> list[str]:
 def _meaningless(settings: Settings) -> list[str]:
     """Choices of parts that the network does not have, so that nobody takes it for one that has them."""
     network, flat = settings.network.network, settings.flat()
-    reads = NETWORKS.find(network).reads
+    own = NETWORKS.find(network)
+    readers = dict.fromkeys(CHOSEN_PARTS, "clip")
+    readers |= {name: other for other, kind in NETWORKS.items() for name in kind.options}
     return [
-        f"{name}={flat[name]}: network={network} has no {name} to choose; leave it out, or use network=clip"
-        for name in CHOSEN_PARTS
-        if name not in reads and flat[name] != OPTIONS[name][1].metadata["default"]
+        f"{name}={flat[name]}: network={network} has no {name} to choose; leave it out, or use network={reader}"
+        for name, reader in readers.items()
+        if name not in (*own.reads, *own.options) and flat[name] != OPTIONS[name][1].metadata["default"]
     ]

@@ -25,6 +25,7 @@ class NetworkSpec:
         fusion: Where the modalities come together, ``late`` or ``single_stream``.
         head: Name of the head.
         network: Name of the network, ``clip`` around a frozen backbone.
+        options: The settings that the network itself reads.
     """
 
     backbone: str
@@ -37,6 +38,7 @@ class NetworkSpec:
     fusion: str = "late"
     head: str = "class"
     network: str = "clip"
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -85,6 +87,7 @@ class NetworkSpec:
             "inputs": {modality.name: modality.kind for modality in self.modalities if modality.kind != WINDOW},
             "head": self.head,
             "network": self.network,
+            "options": self.options,
         }
 
     @classmethod

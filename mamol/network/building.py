@@ -37,7 +37,8 @@ def spec_of(
         MamolError: Unknown network, backbone or method, an image size that does not fit the backbone, or samples
             without windows where the network needs them.
     """
-    reads = NETWORKS.find(network.network).reads
+    kind = NETWORKS.find(network.network)
+    reads = kind.reads
     others = [modality.name for modality in inputs if modality.kind != WINDOW]
     if others and "backbone" not in reads:
         raise MamolError(
@@ -46,14 +47,15 @@ def spec_of(
     grid = window
     if grid is None:
         grid = family_of(network.backbone, network.clip_weights).image_grid(network.backbone, image_size)
-    options = {f.name: getattr(network, f.name) for f in fields(network)} | {"method": method.method}
+    chosen = {f.name: getattr(network, f.name) for f in fields(network)} | {"method": method.method}
     return NetworkSpec(
-        **{name: options[name] if name in reads else "" for name in PARTS},
+        **{name: chosen[name] if name in reads else "" for name in PARTS},
         modalities=tuple(inputs),
         classes=tuple(classes),
         grid=grid,
         method_options=method.chosen() if "method" in reads else {},
         network=network.network,
+        options={name: chosen[name] for name in kind.options},
     )
 
 

@@ -58,6 +58,10 @@ class Classifier(pl.LightningModule):
         """Seeds the epoch, so that a continued run draws what an uninterrupted one draws."""
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank)
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Tells the network how far the training is; a continued run goes on where it was."""
+        self.network.progress = self.global_step / int(self.trainer.estimated_stepping_batches)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The method's loss on a batch: the task's, plus what the method adds.
 
