@@ -62,7 +62,9 @@ def reordered(network: Network, order: Sequence[int]) -> Network:
 
 def _place(name: str, order: Sequence[int]) -> str:
     """The name of a weight of the number-th modality, where it goes to."""
-    numbered = re.compile(r"(embedding|method\.learner\.base|method\.learner\.\S+\.projections)\.(\d+)(?=\.|$)")
+    numbered = re.compile(
+        r"(embedding|compensator\.parts|method\.learner\.base|method\.learner\.\S+\.projections)\.(\d+)(?=\.|$)"
+    )
     return numbered.sub(lambda found: f"{found[1]}.{order.index(int(found[2]))}", name)
 
 
@@ -73,6 +75,8 @@ def _permuted(network: Network, name: str, value: Tensor, order: Sequence[int]) 
     rank = int(options.get("rank", 8))
     if name == "head.weight" and spec.fusion == "late":
         return _blocks(value, 1, order, network.tower.output_dim)
+    if re.fullmatch(r"compensator\.parts\.\d+\.0\.weight", name):
+        return _blocks(value, 1, [*range(width := network.tower.output_dim), *(width + i for i in order)], 1)
     if spec.method == "mamol" and re.search(r"\.experts\.(down|up)$", name):
         if not options.get("modality_experts", True):
             return value

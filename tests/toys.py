@@ -35,12 +35,14 @@ def toy_network(
     tower: Backbone | None = None,
     fusion: str = "late",
     head: str = "class",
+    compensate: bool = False,
     **options: Any,
 ) -> Network:
     """A network on the tiny tower with a 4 × 4 grid and the first m modalities."""
     modalities = windows(dict(list(BANDS.items())[:m]))
     known = {name: value for name, value in options.items() if name in METHODS[method].options}
-    spec = NetworkSpec("tiny", method, modalities, tuple(CLASSES), GRID, known, fusion=fusion, head=head)
+    own = {"compensate": compensate}
+    spec = NetworkSpec("tiny", method, modalities, tuple(CLASSES), GRID, known, fusion=fusion, head=head, options=own)
     return Network(spec, {VISUAL: tower or tiny_tower()}, seed=0)
 
 

@@ -140,6 +140,12 @@ class NetworkSettings:
         o.Registered(HEADS),
         "what makes logits: class (of the class token, for the pixel in the middle) or pixels (of every token)",
     )
+    compensate: bool = option(
+        False, o.FLAG, "of fusion=late: learn from complete samples what stands in place of an absent modality's zeros"
+    )
+    volumetric: bool = option(
+        False, o.FLAG, "of network=perceiver: a 3-D U-Net over all bands, too, which sees what lies around a pixel"
+    )
 
 
 @dataclass(frozen=True)

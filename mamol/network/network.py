@@ -17,6 +17,7 @@ from mamol.core.spec import NetworkSpec
 from mamol.core.streams import TEXT, VISUAL, Streams, Trace
 from mamol.core.task import Task
 from mamol.methods.per_tower import build
+from mamol.network.compensator import Encoding, compensator_of, distilled
 from mamol.network.encoder import encode
 from mamol.network.fusion import FUSIONS
 
@@ -35,9 +36,11 @@ class Network(AnyNetwork):
         embedding: Of each modality.
         method: What is added to the towers.
         head: From features to logits.
+        compensator: What fills in the features of absent modalities; None without ``compensate=True``.
     """
 
     reads = PARTS
+    options = ("compensate",)
 
     def __init__(self, spec: NetworkSpec, towers: Mapping[str, Backbone], seed: int = 0) -> None:
         """Builds the trainable parts around the frozen towers.
@@ -48,8 +51,8 @@ class Network(AnyNetwork):
             seed: Of the initial weights.
 
         Raises:
-            MamolError: The method's settings do not fit a tower, the towers do not fit the fusion, or the head cannot
-                read a modality.
+            MamolError: The method's settings do not fit a tower, the towers do not fit the fusion, the head cannot
+                read a modality, or there is nothing to compensate.
         """
         super().__init__()
         self.spec = spec
@@ -68,7 +71,9 @@ class Network(AnyNetwork):
             )
             self.embedding.requires_grad_(self.method.trains_embedding)
             head = HEADS.find(spec.head)
-            self.head: Head = head(HeadSizes(self._widths(head), len(spec.classes), spec.grid))
+            widths = self._widths(head)
+            self.head: Head = head(HeadSizes(widths, len(spec.classes), spec.grid))
+            self.compensator = compensator_of(spec, widths)  # last, so that the other weights are those without it
 
     @classmethod
     def build(cls, spec: NetworkSpec, clip_weights: str, seed: int = 0) -> Self:
@@ -241,27 +246,40 @@ class Network(AnyNetwork):
         Returns:
             (B, K), or (B, P, P, K) of a dense head, and the sum of the method's auxiliary losses, if it has any.
         """
+        available = batch["available"]
+        features, seen, loss = self._encoded(batch)
+        if self.compensator is not None:
+            features, seen = self.compensator(features, available, seen)
+        logits: Tensor = self.head(features, available, seen)
+        return logits, loss
+
+    def _encoded(self, batch: Batch) -> Encoding:
+        """What the towers make of a batch."""
         streams = self.streams(batch)
         features, loss = self.features(batch, streams=streams)
-        logits: Tensor = self.head(features, batch["available"], self._seen(streams, batch["available"]))
-        return logits, loss
+        return Encoding(features, self._seen(streams, batch["available"]), loss)
 
     def trainable_parts(self) -> dict[str, nn.Module]:
         """Everything but the frozen towers, by name."""
-        return {"embedding": self.embedding, "method": self.method, "head": self.head}
+        parts = {"embedding": self.embedding, "method": self.method, "head": self.head}
+        return parts if self.compensator is None else {**parts, "compensator": self.compensator}
 
     def loss(self, batch: Batch, task: Task) -> dict[str, Tensor]:
-        """The method's loss of a training step."""
-        return self.method.loss(self, batch, task)
+        """The method's loss of a training step, and what complete samples teach the compensator."""
+        terms = self.method.loss(self, batch, task)
+        if self.compensator is None:
+            return terms
+        return {**terms, **distilled(self.compensator, self.head, self._encoded, batch, self.progress)}
 
     def count_trainable(self) -> dict[str, int]:
-        """Of the embeddings, the routers (pattern embeddings, too), what else the method adds, and the head."""
+        """Of the embeddings, the routers (pattern embeddings, too), what else the method adds, and other parts."""
         routers = sum(trainable(module) for module in self.method.routers())
+        parts = {name: trainable(part) for name, part in self.trainable_parts().items()}
         return {
-            "embedding": trainable(self.embedding),
+            "embedding": parts.pop("embedding"),
             "routers": routers,
-            "experts": trainable(self.method) - routers,
-            "head": trainable(self.head),
+            "experts": parts.pop("method") - routers,
+            **parts,
         }
 
     def _type_start(self, tower: Backbone) -> Tensor | None:

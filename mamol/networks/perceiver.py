@@ -1,4 +1,7 @@
-"""A Perceiver IO: tokens of all present modalities in one array, a few latents that read them, a query per pixel."""
+"""A Perceiver IO: tokens of all present modalities in one array, a few latents that read them, a query per pixel.
+
+With ``volumetric=True`` tokens and queries also hold what a 3-D U-Net makes of all bands around the pixel.
+"""
 
 from typing import cast
 
@@ -9,6 +12,7 @@ from mamol.core.attention import attention
 from mamol.core.method import Batch
 from mamol.core.network import NETWORKS
 from mamol.core.spec import NetworkSpec
+from mamol.networks.volume import VolumeUNet
 from mamol.networks.windows import WindowNetwork
 
 WIDTH, HEADS = 128, 4
@@ -78,8 +82,11 @@ class Perceiver(WindowNetwork):
         blocks: The latents read each other.
         leave: The pixels read the latents.
         head: From the norm of a pixel's feature to its logits.
+        volume: From all bands around a pixel to what is added to its tokens and query; None without
+            ``volumetric=True``.
     """
 
+    options = ("volumetric",)
     places: Tensor
 
     def __init__(self, spec: NetworkSpec, seed: int = 0) -> None:
@@ -103,6 +110,9 @@ class Perceiver(WindowNetwork):
             self.enter, self.leave = Reading(crosses=True), Reading(crosses=True)
             self.blocks = nn.ModuleList(Reading() for _ in range(BLOCKS))
             self.head = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, len(spec.classes)))
+            # Last, so that the other weights are those without it.
+            volumetric = spec.options.get("volumetric", False)  # checkpoints of earlier versions do not say
+            self.volume = VolumeUNet(sum(spec.sizes.values()), spec.grid, WIDTH) if volumetric else None
 
     def forward(self, batch: Batch) -> tuple[Tensor, None]:
         """From windows to the logits of their pixels.
@@ -114,16 +124,18 @@ class Perceiver(WindowNetwork):
             (B, P, P, K), and no auxiliary loss.
         """
         seen = self.windows.seen(batch).flatten(2)
-        where = self.position(self.places)
+        where, windows = self.position(self.places)[None], self.windows(batch)
+        if self.volume is not None:
+            where = where + self.volume(torch.cat(windows, 1))
         by_modality = [
             embed(values.flatten(2).transpose(1, 2)) + self.modality.weight[number]
-            for number, (embed, values) in enumerate(zip(self.tokens, self.windows(batch), strict=True))
+            for number, (embed, values) in enumerate(zip(self.tokens, windows, strict=True))
         ]
         tokens = torch.stack(by_modality, 1)  # (B, M, P·P, width)
         counts = seen[..., None]
         here = tokens.where(counts, 0).sum(1) / counts.sum(1).clamp(min=1)
         latents = self.latents.weight.expand(len(tokens), -1, -1)
-        latents = self.enter(latents, (tokens + where).flatten(1, 2), seen.flatten(1))
+        latents = self.enter(latents, (tokens + where[:, None]).flatten(1, 2), seen.flatten(1))
         for block in self.blocks:
             latents = block(latents)
         logits: Tensor = self.head(self.leave(here + where, latents))

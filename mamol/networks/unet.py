@@ -12,40 +12,12 @@ from mamol.core.errors import MamolError
 from mamol.core.method import Batch
 from mamol.core.network import NETWORKS
 from mamol.core.spec import NetworkSpec
+from mamol.networks.resolutions import Norm, depth_of
 from mamol.networks.windows import WindowNetwork
 
 WIDTHS = (32, 64, 128, 256, 512)
 """Channels at each resolution, the window's own first."""
 LEAST = 2  # side of a window
-
-
-def depth_of(side: int) -> int:
-    """How often a window is halved: at most four times, and never below one pixel.
-
-    Args:
-        side: P.
-    """
-    return min(len(WIDTHS) - 1, side.bit_length() - 1)
-
-
-class Norm(nn.BatchNorm2d):
-    """Over the batch, as U-Nets usually have it; one value alone has no spread and takes the running statistics.
-
-    So a last batch of one window, whose coarsest map is one pixel, trains like any other.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalises.
-
-        Args:
-            x: (B, C, H, W).
-
-        Returns:
-            The same shape.
-        """
-        if self.training and x[:, 0].numel() == 1:
-            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
 
 
 def convolutions(before: int, behind: int) -> nn.Sequential:

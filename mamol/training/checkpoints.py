@@ -16,6 +16,7 @@ from torch import Tensor
 from mamol.core.backbone import RANDOM
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
+from mamol.core.groups import NetworkSettings
 from mamol.core.network import AnyNetwork
 from mamol.core.spec import NetworkSpec
 from mamol.core.version import VERSION
@@ -291,9 +292,9 @@ def check_same_network(stored: NetworkSpec, here: NetworkSpec, path: Path | str)
     Raises:
         MamolError: Something differs.
     """
-    theirs, ours = stored.to_json(), here.to_json()
-    for described in (theirs, ours):
-        described |= described.pop("method_options")
+    theirs, ours = ({**vars(NetworkSettings()), **each.to_json()} for each in (stored, here))
+    for described in (theirs, ours):  # an earlier version did not write the options that it did not have
+        described |= described.pop("method_options") | described.pop("options")
     different = [
         f"{key} {theirs.get(key)!r} there, {ours.get(key)!r} here"
         for key in sorted(theirs.keys() | ours.keys())

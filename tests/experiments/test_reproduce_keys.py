@@ -98,9 +98,10 @@ def test_the_folder_of_a_run_is_that_of_the_first_version(tmp_path: Path) -> Non
 def test_options_that_came_later_count_where_they_are_not_the_default(tmp_path: Path) -> None:
     assert folder(tmp_path, head="class", threads=1, plugins="", missing_fill=0.0) == f"{FOLDERS['mamol']}_seed0"
     settings = Settings()
-    other = replace(settings, network=replace(settings.network, head="another"))
-    assert identity_of(other) == {**identity_of(settings), "head": "another"}
-    assert "head" not in identity_of(settings)
+    for name, value in {"head": "another", "volumetric": True, "compensate": True}.items():
+        other = replace(settings, network=replace(settings.network, **{name: value}))
+        assert identity_of(other) == {**identity_of(settings), name: value}
+        assert name not in identity_of(settings)
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,25 @@ from tests.toys import BANDS, CLASSES, GRID, toy_batch, windows
 
 OWN = [name for name, kind in NETWORKS.items() if not kind.reads]
 NONE: dict[str, Any] = dict.fromkeys(("backbone", "method", "activation", "fusion", "head"), "")
-every_network = pytest.mark.parametrize("name", OWN)
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in OWN},
+    "volumetric": ("perceiver", {"volumetric": True}),
+}
+"""Each network with its defaults, and those whose options change what they are made of."""
+every_network = pytest.mark.parametrize("name", VARIANTS)
 every_side = pytest.mark.parametrize("side", [2, 3, 5, 14])
 
 
 def spec(name: str, m: int = 3, side: int = GRID) -> NetworkSpec:
+    network, options = VARIANTS[name]
     modalities = windows(dict(list(BANDS.items())[:m]))
-    return NetworkSpec(modalities=modalities, classes=tuple(CLASSES), grid=side, network=name, **NONE)
+    return NetworkSpec(
+        modalities=modalities, classes=tuple(CLASSES), grid=side, network=network, options=options, **NONE
+    )
 
 
 def made(name: str, m: int = 3, side: int = GRID, seed: int = 0) -> AnyNetwork:
-    return NETWORKS[name].build(spec(name, m, side), RANDOM, seed).eval()
+    return NETWORKS[VARIANTS[name][0]].build(spec(name, m, side), RANDOM, seed).eval()
 
 
 def batch_of(side: int = GRID, m: int = 3) -> dict[str, Tensor]:
@@ -39,8 +47,9 @@ def batch_of(side: int = GRID, m: int = 3) -> dict[str, Tensor]:
 
 @every_network
 @every_side
-def test_every_pixel_has_logits_and_every_parameter_trains(name: str, side: int) -> None:
-    network, batch = made(name, side=side), batch_of(side)
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_every_pixel_has_logits_and_every_parameter_trains(name: str, side: int, m: int) -> None:
+    network, batch = made(name, m, side), batch_of(side, m)
     logits, auxiliary = network(batch)
     assert network.dense
     assert auxiliary is None
@@ -119,7 +128,7 @@ def test_nothing_is_frozen(name: str) -> None:
     network = made(name)
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert sum(network.count_trainable().values()) == sum(p.numel() for p in network.parameters())
-    assert (network.fingerprint, network.random_weights, network.spec.label) == ("", False, name)
+    assert (network.fingerprint, network.random_weights, network.spec.label) == ("", False, VARIANTS[name][0])
 
 
 @every_network

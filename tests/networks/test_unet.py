@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mamol.core.errors import MamolError
-from mamol.networks.unet import WIDTHS, UNet, depth_of
+from mamol.networks.resolutions import depth_of
+from mamol.networks.unet import WIDTHS, UNet
 from tests.networks.test_own import batch_of, made, spec
 from tests.pages import ROOT
 

@@ -14,11 +14,14 @@ from mamol.training.module import Classifier
 from tests.toys import GRID, tiny_tower
 
 
-def classifier_of(table_folder: Path, method: str = "mamol", **options: object) -> Classifier:
+def classifier_of(
+    table_folder: Path, method: str = "mamol", *, compensate: bool = False, **options: object
+) -> Classifier:
     """An untrained network for the modalities and classes of a table, with what trains it."""
     data = MultimodalData(table_folder, batch_size=8)
     modalities: tuple[Modality, ...] = data.info.inputs
-    spec = NetworkSpec("tiny", method, modalities, data.info.classes, GRID, options)
+    own = {"compensate": compensate}
+    spec = NetworkSpec("tiny", method, modalities, data.info.classes, GRID, options, options=own)
     return Classifier(Network(spec, {VISUAL: tiny_tower()}), TrainingSettings(), data)
 
 

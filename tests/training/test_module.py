@@ -56,6 +56,17 @@ def test_what_a_method_adds_is_trained_on_and_logged_apart(table_folder: Path, m
     assert torch.equal(loss, logged["train/loss"] + logged["train/auxiliary"])
 
 
+def test_so_is_what_teaches_the_compensator(table_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = classifier_of(table_folder, compensate=True)
+    classifier.network.progress = 0.5
+    logged, batch = logged_by(classifier, monkeypatch), batch_of(classifier)
+    batch["available"][0] = True
+    loss = classifier.training_step(batch, 0)
+    assert logged.keys() == {"train/loss", "train/distill", "train/divergence"}
+    assert logged["train/distill"] > 0
+    torch.testing.assert_close(loss, sum(logged.values()))
+
+
 @pytest.mark.usefixtures("logged")
 def test_the_next_step_stops_where_a_loss_was_nan(classifier: Classifier) -> None:
     assert not torch.isfinite(classifier.training_step(broken(batch_of(classifier)), 0))

@@ -1,0 +1,80 @@
+"""``compensate=True`` in a run: from the option to the checkpoint, through an interruption, and back."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mamol
+from mamol.core.errors import MamolError
+from mamol.network.network import Network
+from mamol.training.checkpoints import describe, load_into, read_checkpoint, save_checkpoint
+from mamol.training.module import Classifier
+from tests.toys import tiny_tower, toy_batch, toy_network
+
+OPTIONS: dict[str, Any] = {
+    "backbone": "tiny",
+    "num_gpus": 0,
+    "progress_bar": False,
+    "per_gpu_batchsize": 16,
+    "batch_size": 16,
+    "threads": 1,
+    "compensate": True,
+    "max_epoch": 3,
+    "modalities": "lidar,sar",
+    "expert_blocks": "last2",
+}
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    table_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also which patterns are drawn, and how far the training is."""
+    whole = mamol.train(table_folder, log_dir=tmp_path / "whole", **OPTIONS)
+    begin = Classifier.on_train_epoch_start
+
+    def power_cut(module: Classifier) -> None:
+        begin(module)
+        if module.current_epoch == 2:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr(Classifier, "on_train_epoch_start", power_cut)
+    with pytest.raises(RuntimeError, match="power cut"):
+        mamol.train(table_folder, log_dir=tmp_path, **OPTIONS)
+    monkeypatch.undo()
+    last = tmp_path / "mamol_seed0" / "checkpoints" / "last.ckpt"
+    found = mamol.train(table_folder, log_dir=tmp_path, resume_from=last, **OPTIONS)
+    assert found.metrics["test"] == whole.metrics["test"]
+    info, expected = read_checkpoint(whole.folder / "checkpoints" / "last.ckpt")
+    assert info.network.options == {"compensate": True}
+    assert any(name.startswith("compensator.") for name in expected)
+    again = read_checkpoint(last)[1]
+    assert all(torch.equal(value, again[name]) for name, value in expected.items())
+    params = whole.metrics["params"]
+    assert params["compensator"] > 0
+    parts = ("embedding", "routers", "experts", "head", "compensator")
+    assert params["trainable"] == sum(params[name] for name in parts)
+    opened = mamol.load(whole.folder, num_gpus=0, progress_bar=False)
+    assert opened.evaluate(table_folder, ratios=[0.5]).equals(whole.evaluate(table_folder, ratios=[0.5]))
+
+
+def test_a_checkpoint_without_the_option_is_one_without_a_compensator(tmp_path: Path) -> None:
+    tower, path = tiny_tower(), tmp_path / "old.safetensors"
+    old = toy_network(tower=tower)
+    old.spec = replace(old.spec, options={})
+    save_checkpoint(path, old, describe(old, {}, 1, None))
+    here = Network(replace(old.spec, options={"compensate": False}), {"visual": tower}, seed=1)
+    load_into(here, path)
+    assert torch.equal(here(toy_batch())[0], old(toy_batch())[0])
+    with pytest.raises(MamolError, match="other data: compensate False there, True here; use the table"):
+        load_into(toy_network(tower=tower, compensate=True), path)
+
+
+def test_it_is_refused_before_anything_is_written(table_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(MamolError, match="compensate=True: fusion=single_stream leaves absent modalities out"):
+        mamol.train(table_folder, log_dir=tmp_path / "runs", **{**OPTIONS, "fusion": "single_stream"})
+    with pytest.raises(MamolError, match="compensate=True: sar is alone and never absent; use compensate=False"):
+        mamol.train(table_folder, log_dir=tmp_path / "runs", **{**OPTIONS, "modalities": "sar"})
+    assert not (tmp_path / "runs").exists()
