@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,8 +13,11 @@ import mamol
 from mamol.core.errors import MamolError
 from mamol.core.groups import MethodSettings, NetworkSettings
 from mamol.core.modality import IMAGE, WINDOW, Modality
+from mamol.core.network import NETWORKS
+from mamol.core.settings import Settings
 from mamol.data.patches import WindowCutter
 from mamol.data.scenes import load_scene
+from mamol.evaluation.trained import open_trained
 from mamol.network.building import spec_of
 from mamol.training.checkpoints import read_checkpoint
 from mamol.training.module import Classifier
@@ -110,10 +114,12 @@ def test_handed_on_it_is_the_same(name: str, folder: Path, table: Path, tmp_path
     assert "Frozen weights: none: all weights are trained\n" in card
 
 
+@pytest.mark.parametrize("name", ["unet", "dis2"])
 def test_an_interrupted_run_goes_on_to_the_same_weights(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options: dict[str, Any] = {**LIBRARY, "network": "unet", "max_epoch": 3, "resample_missing": True, "threads": 1}
+    """``dis2`` draws in each step, and its loss changes on the way."""
+    options: dict[str, Any] = {**LIBRARY, "network": name, "max_epoch": 3, "resample_missing": True, "threads": 1}
     whole = mamol.train(table, log_dir=tmp_path / "whole", **options)
     first = tmp_path / "whole" / "mamol_seed0"
     begin = Classifier.on_train_epoch_start
@@ -150,7 +156,7 @@ def test_params_counts_its_parts(table: Path) -> None:
         ("method=lora", "method=lora: network=unet has no method to choose; leave it out, or use network=clip"),
         ("fusion=single_stream", "fusion=single_stream: network=unet has no fusion to choose"),
         ("head=pixels", "head=pixels: network=unet has no head to choose"),
-        ("network=vnet", "network='vnet' must be one of perceiver, unet, clip"),
+        ("network=vnet", "network='vnet' must be one of unet, dis2, perceiver, clip"),
         ("window_shift=9", "window_shift=9: the windows of "),
         ("load_path={clip}", "network 'clip' there, 'unet' here"),
     ],
@@ -166,10 +172,43 @@ def test_what_does_not_go_with_it_is_refused_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_routing_has_nothing_to_show(name: str, folder: Path, table: Path) -> None:
-    result = run("routing", "with", f"load_path={folder}", f"data_root={table}", "num_gpus=0")
-    assert result.returncode == 1
-    assert f"network={name} has no routers: routing shows network=clip with mamol" in result.stderr
+def test_routing_shows_what_there_is(name: str, folder: Path, table: Path) -> None:
+    """Contributions of the modalities, of a network that has them; no network of its own has routers."""
+    arguments = ("routing", "with", f"load_path={folder}", f"data_root={table}", "num_gpus=0", "progress_bar=False")
+    result = run(*arguments)
+    if not NETWORKS[name].weighs_modalities:
+        assert result.returncode == 1
+        assert f"network={name} has no routers: routing shows network=clip with mamol" in result.stderr
+        return
+    assert result.returncode == 0, result.stderr[-1500:]
+    assert "comes through each modality, in percent: routing of dis2 on" in result.stdout
+    assert (folder / "routing" / "contributions.png").stat().st_size > 10_000
+    found = pd.read_csv(folder / "routing" / "contributions.csv")
+    assert found.columns.tolist() == ["pattern", "class", "modality", "present", "samples", "share"]
+    assert len(found) == 7 * 6 * 3
+    assert (found["samples"] == 6).all()
+    assert found.groupby(["pattern", "class"])["share"].sum().to_numpy() == pytest.approx(1)
+    there = [modality in pattern.split("+") for pattern, modality in zip(found.pattern, found.modality, strict=True)]
+    assert found["present"].tolist() == there
+    one = Path(run(*arguments, "routing_class=Roads").stdout.splitlines()[-1])
+    assert one == folder / "routing" / "class_6_roads"
+    alone = pd.read_csv(one / "contributions.csv")
+    same = found[found["class"] == alone["class"].iloc[0]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, same, rtol=1e-5)
+    assert_means_over_a_class(found, folder, table)
+
+
+def assert_means_over_a_class(found: pd.DataFrame, folder: Path, table: Path) -> None:
+    """The third class under one pattern, counted by hand."""
+    loaded = open_trained(Settings.of({"load_path": str(folder), "data_root": str(table), "num_gpus": 0}), "routing")
+    index = np.flatnonzero(loaded.table.label == 2)
+    batch = {each: torch.from_numpy(loaded.table.windows(each, index)) for each in loaded.modalities}
+    batch["available"] = torch.tensor([[True, False, True]] * len(index))
+    with torch.inference_mode():
+        shares = loaded.network.contributions(batch)[:, 2].mean(0)
+    rows = found[(found["pattern"] == "hsi+sar") & (found["class"] == loaded.classes[2])]
+    assert rows["modality"].tolist() == list(loaded.modalities)
+    assert rows["share"].to_numpy() == pytest.approx(shares.numpy(), abs=1e-5)
 
 
 def test_images_and_released_checkpoints_are_not_for_it() -> None:
