@@ -25,14 +25,12 @@ class AnyNetwork(nn.Module, ABC):
     Attributes:
         reads: Those of ``PARTS`` that it has; the others are "" in its description.
         options: Further options of a run that it reads, which ``spec.options`` holds; no other network takes them.
-        weighs_modalities: Whether ``contributions`` says how much each modality counts for a class.
         progress: Share of the optimiser's steps that are done, for losses that change on the way; training sets it.
         spec: What it was built from.
     """
 
     reads: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()
-    weighs_modalities: ClassVar[bool] = False
     progress: float = 0.0
     spec: NetworkSpec
 
@@ -122,17 +120,6 @@ class AnyNetwork(nn.Module, ABC):
         logits, _ = self(batch)
         middle = self.spec.grid // 2
         return logits[:, middle, middle] if self.dense else logits
-
-    def contributions(self, batch: Batch) -> Tensor:
-        """How much each modality counts for each class, of a network that ``weighs_modalities``.
-
-        Args:
-            batch: As of ``forward``.
-
-        Returns:
-            (B, K, M), of sum one over the modalities.
-        """
-        raise NotImplementedError
 
     def loss(self, batch: Batch, task: Task) -> dict[str, Tensor]:
         """What a training step descends: the sum of these terms.

@@ -1,69 +1,64 @@
-"""``routing`` of a network that weighs modalities: how much each counts for each class, under each missing pattern."""
+"""``routing`` of a network without a method: what each modality is worth to each class, beside the others."""
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from mamol.core.names import pattern_name
-from mamol.evaluation.patterns import all_patterns, complete_batches, natural_or_all
+from mamol.evaluation.patterns import all_patterns, evaluate_patterns, natural_or_all, under_mask
 from mamol.evaluation.trained import Trained
 
 
-@torch.inference_mode()
 def contributions(
     trained: Trained, samples: NDArray[np.int64], *, progress: bool = False, batch: int, workers: int = 0
 ) -> pd.DataFrame:
-    """The mean over the samples of a class, every sample under every pattern that it can be under.
+    """How much of its own class's probability a sample loses when a modality is taken away, the mean over each class.
+
+    That is what can be said of any network: how features that have been mixed go back to one modality cannot.
 
     Args:
-        trained: A network that weighs modalities, and the table.
+        trained: The network and the table.
         samples: Only these.
         progress: Whether to show a progress bar, on stderr.
         batch: Samples at once.
         workers: Loading processes.
 
     Returns:
-        A row per ``pattern``, ``class`` that has samples, and ``modality``, with ``present`` (whether the pattern has
-        it; otherwise something stands in for it), ``samples`` and ``share`` (0-1, of sum one over the modalities).
+        A row per ``pattern`` of at least two modalities, ``class`` that has ``samples`` under it, and ``modality`` of
+        the pattern, with the mean probability of the class, 0-1, ``with`` and ``without`` the modality, and ``lost``,
+        their difference.
     """
-    names, classes, table, network = trained.modalities, trained.classes, trained.table, trained.network
-    patterns = all_patterns(len(names))
-    natural = natural_or_all(table, names)
-    sums = np.zeros((len(patterns), len(classes), len(names)))
-    counts = np.zeros((len(patterns), len(classes)), np.int64)
-    for content in complete_batches(
-        network, table, trained.device, "routing", progress, samples=samples, batch=batch, workers=workers
-    ):
-        index = content["index"].cpu().numpy()
-        has = np.stack([trained.task.with_class(table.label[index], k) for k in range(len(classes))], 1)
-        for p, pattern in enumerate(patterns):
-            able = (natural[index] | ~pattern).all(1)  # samples that can be under this pattern
-            if not able.any():
+    names, table = trained.modalities, trained.table
+    everything = evaluate_patterns(
+        trained.network, table, names, trained.device, progress, batch=batch, workers=workers
+    )[:, samples]
+    natural, labels = natural_or_all(table, names)[samples], table.label[samples]
+    rows = []
+    for pattern in all_patterns(len(names)):
+        able = (natural | ~pattern).all(1)  # samples that can be under this pattern
+        for number, name in enumerate(trained.classes):
+            chosen = able & trained.task.with_class(labels, number)
+            if pattern.sum() < 2 or not chosen.any():
                 continue
-            chosen = torch.from_numpy(able).to(trained.device)
-            some = {name: values[chosen] for name, values in content.items()}
-            some["available"] = torch.from_numpy(pattern).to(trained.device).expand_as(some["available"])
-            shares = network.contributions(some).double().cpu().numpy()  # (n, K, M)
-            sums[p] += np.einsum("nk,nkm->km", has[able], shares)
-            counts[p] += has[able].sum(0)
-    rows = [
-        (pattern_name(pattern, names), name, names[m], bool(pattern[m]), counts[p, k], sums[p, k, m] / counts[p, k])
-        for p, pattern in enumerate(patterns)
-        for k, name in enumerate(classes)
-        for m in range(len(names))
-        if counts[p, k]
-    ]
-    return pd.DataFrame(rows, columns=["pattern", "class", "modality", "present", "samples", "share"])
+            there = everything[:, chosen, number : number + 1]
+
+            def mean(mask: NDArray[np.bool_], of: NDArray[np.float32] = there) -> float:
+                return float(under_mask(of, np.broadcast_to(mask, (of.shape[1], len(mask)))).mean(dtype=np.float64))
+
+            for i in np.flatnonzero(pattern):
+                fewer = pattern & (np.arange(len(names)) != i)
+                both = mean(pattern), mean(fewer)
+                rows.append((pattern_name(pattern, names), name, names[i], chosen.sum(), *both, both[0] - both[1]))
+    return pd.DataFrame(rows, columns=["pattern", "class", "modality", "samples", "with", "without", "lost"])
 
 
 def wide(found: pd.DataFrame) -> pd.DataFrame:
-    """A row per pattern and class, a column per modality in percent, for people.
+    """A row per pattern and class, a column per modality in points, for people.
 
     Args:
         found: Of ``contributions``.
     """
     keys = ["pattern", "class", "samples"]
-    shares = found.assign(share=100 * found["share"]).set_index([*keys, "modality"])["share"].unstack()
+    points = found.assign(lost=100 * found["lost"]).set_index([*keys, "modality"])["lost"].unstack()
     order = pd.MultiIndex.from_frame(found[keys].drop_duplicates())
-    return shares.loc[order, list(found["modality"].unique())].reset_index().rename_axis(columns=None)
+    return points.loc[order, list(found["modality"].unique())].reset_index().rename_axis(columns=None)

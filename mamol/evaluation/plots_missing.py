@@ -22,10 +22,9 @@ _WHAT_TO_SEE = (
 )
 
 _WHAT_COUNTS = (
-    "A cell is the share of what a class attends to in the coarsest fused map that comes through the positions of this "
-    "modality, the mean over the samples of the class, with only the modalities above the panel present; rows sum to "
-    "100. In brackets: absent, a compensator stands in. Finer maps are not counted, and positions of one modality have "
-    "read those of the others."
+    "A cell is what the probability of the true class loses, in the mean over the samples of a class, when this "
+    "modality is taken away from those above the panel. Around 0 the others, or what stands in, make up for it; below "
+    "0 the network does better without it."
 )
 
 
@@ -139,23 +138,27 @@ def routing_plot(used: pd.DataFrame, title: str) -> Figure:
 
 
 def contributions_plot(found: pd.DataFrame, title: str) -> Figure:
-    """Draws how much each modality counts for each class, one panel per missing pattern, and says what to see.
+    """Draws what each modality is worth to each class, one panel per missing pattern, and says what to see.
 
     Args:
-        found: Columns ``pattern``, ``class``, ``modality``, ``present``, ``share`` (0-1); a row per combination.
+        found: Columns ``pattern``, ``class``, ``modality``, ``lost`` (-1 to 1), one row per combination.
         title: Title of the figure.
 
     Returns:
         The figure.
     """
     classes, modalities = (list(found[name].unique()) for name in ("class", "modality"))
-    panels, absent = {}, {}
-    for name, rows in found.groupby("pattern", sort=False):
-        cells = rows.pivot(index="class", columns="modality").reindex(classes)
-        panels[str(name)] = 100 * cells["share"][modalities].to_numpy()
-        absent[str(name)] = ~rows.groupby("modality")["present"].first()[modalities].to_numpy(bool)
-    figure = _heat_maps(panels, modalities, classes, title, absent)
-    _label(figure, "modality", "class", "share of what the class attends to (%)", _WHAT_COUNTS)
+    panels = {
+        str(name): 100
+        * rows.pivot(index="class", columns="modality", values="lost").reindex(classes, columns=modalities)
+        for name, rows in found.groupby("pattern", sort=False)
+    }
+    figure = _heat_maps(
+        {name: cells.to_numpy() for name, cells in panels.items()}, modalities, classes, title, signed=True
+    )
+    _label(
+        figure, "modality that is taken away", "class", "probability of the class that is lost (points)", _WHAT_COUNTS
+    )
     return figure
 
 
@@ -164,9 +167,10 @@ def _heat_maps(
     columns: Sequence[str],
     rows: Sequence[str],
     title: str,
-    marked: Mapping[str, NDArray[np.bool_]] | None = None,
+    *,
+    signed: bool = False,
 ) -> Figure:
-    """Panels of numbers in percent, at most four beside each other; columns that are marked have them in brackets."""
+    """Panels of numbers in percent, at most four beside each other; cells that are NaN stay empty."""
     cols = min(len(panels), 4)
     lines = -(-len(panels) // cols)
     width, height = 0.9 + 0.48 * len(columns), 0.9 + 0.42 * len(rows)
@@ -175,15 +179,14 @@ def _heat_maps(
     figure.suptitle(title)
     grid = figure.subplots(lines, cols, squeeze=False, sharex=True, sharey=True)
     for axes, (name, share) in zip(grid.flat, panels.items(), strict=False):
-        brackets = np.zeros(len(columns), bool) if marked is None else marked[name]
-        axes.imshow(share, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+        axes.imshow(share, cmap="PuOr" if signed else "cividis", vmin=-100 if signed else 0, vmax=100, aspect="auto")
         axes.set_title(name, fontsize="medium")
         axes.tick_params(labelbottom=True)
         axes.set_xticks(range(len(columns)), columns)
         axes.set_yticks(range(len(rows)), rows)
         for (row, col), value in np.ndenumerate(share):
-            text = "" if np.isnan(value) else f"({value:.0f})" if brackets[col] else f"{value:.0f}"
-            ink = "black" if value > 55 else "white"
+            text = "" if np.isnan(value) else f"{np.rint(value).astype(int)}"  # an integer has no -0
+            ink = "black" if (abs(value) < 60 if signed else value > 55) else "white"
             axes.text(col, row, text, ha="center", va="center", color=ink, fontsize=7)
     for axes in grid.flat[len(panels) :]:
         axes.remove()

@@ -1,6 +1,6 @@
 """``routing``: which experts the routers choose, per layer, missing pattern and modality.
 
-A network without routers may say instead how much each modality counts for each class.
+Of a network without a method: what each modality is worth to each class.
 """
 
 import re
@@ -37,15 +37,15 @@ _Key = tuple[str, int, str, str]
 def routing(settings: Settings) -> str:
     """Measures how a checkpoint routes the test table, every sample under every pattern (the paper's Figure 5).
 
-    Of a network that weighs modalities it measures that instead.
+    Of a network without a method, what each modality is worth to each class is measured instead.
 
     Args:
         settings: ``load_path``, ``data_root``, ``routing_class``.
 
     Returns:
         The mutual information of expert and pattern for people, and the folder with ``usage.csv``,
-        ``information.csv`` and ``experts.png`` (of two towers ``experts_<tower>.png``); or the shares of the
-        modalities, and the folder with ``contributions.csv`` and ``contributions.png``.
+        ``information.csv`` and ``experts.png`` (of two towers ``experts_<tower>.png``); or what each
+        class loses without each modality, and the folder with ``contributions.csv`` and ``contributions.png``.
 
     Raises:
         MamolError: Something the user gave does not fit, or the method has no routers; nothing is written then.
@@ -60,7 +60,7 @@ def routing(settings: Settings) -> str:
     )
     if not len(chosen):
         raise MamolError(f"routing_class={wanted}: the test table has no sample of this class")
-    show = _modalities if trained.network.weighs_modalities else _experts
+    show = _experts if "method" in trained.network.reads else _modalities
     return show(trained, chosen, number)
 
 
@@ -90,7 +90,7 @@ def _experts(trained: Trained, chosen: NDArray[np.int64], number: int | None) ->
 
 
 def _modalities(trained: Trained, chosen: NDArray[np.int64], number: int | None) -> str:
-    """How much each modality counts for each class."""
+    """What each modality is worth to each class."""
     settings = trained.settings
     with arithmetic(settings.training.precision, trained.device):
         found = contributions(
@@ -103,7 +103,7 @@ def _modalities(trained: Trained, chosen: NDArray[np.int64], number: int | None)
     folder, title = _place(trained, number)
     _write(found, folder / "contributions.csv")
     save_figure(contributions_plot(found, title), folder / "contributions.png")
-    heading = f"How much of what each class attends to comes through each modality, in percent: {title}"
+    heading = f"Points of a class's own probability that are lost without a modality: {title}"
     return f"{heading}\n\n{markdown(wide(found), 1)}\n\n{folder}"
 
 

@@ -101,8 +101,6 @@ class DIS2(WindowNetwork):
         shapes: (C, h, w) of each level.
     """
 
-    weighs_modalities = True
-
     def __init__(self, spec: NetworkSpec, seed: int = 0) -> None:
         """Makes it.
 
@@ -145,25 +143,6 @@ class DIS2(WindowNetwork):
             (B, P, P, K), and no auxiliary loss.
         """
         return together([(rows, output.logits) for rows, output in self._outputs(batch)]).movedim(1, 3), None
-
-    def contributions(self, batch: Batch) -> Tensor:
-        """How much of what each class attends to comes through the positions of each modality.
-
-        The coarsest fused map is a sum of one part per modality. At each position the lengths of the parts are
-        compared, and positions count as the class attends to them.
-
-        Args:
-            batch: As of ``AnyNetwork.forward``.
-
-        Returns:
-            (B, K, M), of sum one over the modalities; that of an absent one is its compensator's.
-        """
-        shares = []
-        for rows, output in self._outputs(batch):
-            lengths = output.fused.parts.norm(dim=2)
-            looked = torch.einsum("nkhw,nmhw->nkm", output.attention, lengths)
-            shares.append((rows, looked / looked.sum(-1, keepdim=True)))
-        return together(shares)
 
     def loss(self, batch: Batch, task: Task) -> dict[str, Tensor]:
         """What a training step descends: passes of teacher and student through one batch.

@@ -54,13 +54,10 @@ class Fused:
     Attributes:
         levels: The fused maps.
         token: (n, C), the global one.
-        parts: (n, M, C, h, w), what each modality's positions give to the coarsest fused map, which is their sum and a
-            bias.
     """
 
     levels: Levels
     token: Tensor
-    parts: Tensor
 
 
 class Fusion(nn.Module):
@@ -121,11 +118,9 @@ class Fusion(nn.Module):
             around.append(self.pool(levels[-1])[:, None])
         out = self.transformer(torch.cat(around, 1))
         _, modalities, positions, _ = tokens.shape
-        read = out[:, 1 : 1 + modalities * positions].unflatten(1, (modalities, positions)).transpose(2, 3)
-        read = read.unflatten(-1, coarse[0].shape[2:])  # (n, M, C, h, w)
-        weight = self.unify.weight.unflatten(1, (modalities, -1))  # (C, M, C)
-        parts = torch.einsum("omc,nmchw->nmohw", weight, read)
-        return Fused([*levels, parts.sum(1) + self.unify.bias[:, None, None]], out[:, 0], parts)
+        read = out[:, 1 : 1 + modalities * positions].unflatten(1, (modalities, positions)).transpose(1, 2)
+        unified = self.unify(read.flatten(2)).transpose(1, 2)  # (n, C, N)
+        return Fused([*levels, unified.unflatten(2, coarse[0].shape[2:])], out[:, 0])
 
 
 class ClassAttention(nn.Module):

@@ -13,10 +13,10 @@ import mamol
 from mamol.core.errors import MamolError
 from mamol.core.groups import MethodSettings, NetworkSettings
 from mamol.core.modality import IMAGE, WINDOW, Modality
-from mamol.core.network import NETWORKS
 from mamol.core.settings import Settings
 from mamol.data.patches import WindowCutter
 from mamol.data.scenes import load_scene
+from mamol.evaluation.contributions import contributions, wide
 from mamol.evaluation.trained import open_trained
 from mamol.network.building import spec_of
 from mamol.training.checkpoints import read_checkpoint
@@ -172,43 +172,42 @@ def test_what_does_not_go_with_it_is_refused_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_routing_shows_what_there_is(name: str, folder: Path, table: Path) -> None:
-    """Contributions of the modalities, of a network that has them; no network of its own has routers."""
+def test_routing_shows_what_each_modality_is_worth(name: str, folder: Path, table: Path) -> None:
+    """There are no routers."""
     arguments = ("routing", "with", f"load_path={folder}", f"data_root={table}", "num_gpus=0", "progress_bar=False")
     result = run(*arguments)
-    if not NETWORKS[name].weighs_modalities:
-        assert result.returncode == 1
-        assert f"network={name} has no routers: routing shows network=clip with mamol" in result.stderr
-        return
     assert result.returncode == 0, result.stderr[-1500:]
-    assert "comes through each modality, in percent: routing of dis2 on" in result.stdout
+    assert f"that are lost without a modality: routing of {name} on" in result.stdout
     assert (folder / "routing" / "contributions.png").stat().st_size > 10_000
     found = pd.read_csv(folder / "routing" / "contributions.csv")
-    assert found.columns.tolist() == ["pattern", "class", "modality", "present", "samples", "share"]
-    assert len(found) == 7 * 6 * 3
+    assert found.columns.tolist() == ["pattern", "class", "modality", "samples", "with", "without", "lost"]
+    assert len(found) == (3 + 2 + 2 + 2) * 6
     assert (found["samples"] == 6).all()
-    assert found.groupby(["pattern", "class"])["share"].sum().to_numpy() == pytest.approx(1)
-    there = [modality in pattern.split("+") for pattern, modality in zip(found.pattern, found.modality, strict=True)]
-    assert found["present"].tolist() == there
-    one = Path(run(*arguments, "routing_class=Roads").stdout.splitlines()[-1])
-    assert one == folder / "routing" / "class_6_roads"
-    alone = pd.read_csv(one / "contributions.csv")
-    same = found[found["class"] == alone["class"].iloc[0]].reset_index(drop=True)
-    pd.testing.assert_frame_equal(alone, same, rtol=1e-5)
-    assert_means_over_a_class(found, folder, table)
-
-
-def assert_means_over_a_class(found: pd.DataFrame, folder: Path, table: Path) -> None:
-    """The third class under one pattern, counted by hand."""
     loaded = open_trained(Settings.of({"load_path": str(folder), "data_root": str(table), "num_gpus": 0}), "routing")
+    chosen = found[(found["pattern"] == "hsi+sar") & (found["class"] == loaded.classes[2])]
     index = np.flatnonzero(loaded.table.label == 2)
-    batch = {each: torch.from_numpy(loaded.table.windows(each, index)) for each in loaded.modalities}
-    batch["available"] = torch.tensor([[True, False, True]] * len(index))
-    with torch.inference_mode():
-        shares = loaded.network.contributions(batch)[:, 2].mean(0)
-    rows = found[(found["pattern"] == "hsi+sar") & (found["class"] == loaded.classes[2])]
-    assert rows["modality"].tolist() == list(loaded.modalities)
-    assert rows["share"].to_numpy() == pytest.approx(shares.numpy(), abs=1e-5)
+    windows = {each: torch.from_numpy(loaded.table.windows(each, index)) for each in loaded.modalities}
+
+    def mean(*available: bool) -> float:
+        with torch.inference_mode():
+            logits = loaded.network.classify({**windows, "available": torch.tensor([available] * len(index))})
+        return float(logits.softmax(1)[:, 2].mean())
+
+    both, sar, hsi = mean(True, False, True), mean(False, False, True), mean(True, False, False)
+    assert chosen["modality"].tolist() == ["hsi", "sar"]
+    assert chosen["with"].to_numpy() == pytest.approx([both] * 2, abs=1e-5)
+    assert chosen["without"].to_numpy() == pytest.approx([sar, hsi], abs=1e-5)
+    assert chosen["lost"].to_numpy() == pytest.approx([both - sar, both - hsi], abs=1e-5)
+
+
+def test_of_one_class_it_is_the_same(name: str, folder: Path, table: Path) -> None:
+    loaded = open_trained(Settings.of({"load_path": str(folder), "data_root": str(table), "num_gpus": 0}), "routing")
+    found = contributions(loaded, np.arange(36), batch=10)
+    alone = contributions(loaded, np.flatnonzero(loaded.table.label == 5), batch=36)
+    same = found[found["class"] == loaded.classes[5]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, same, rtol=1e-4)
+    assert wide(found).columns.tolist() == ["pattern", "class", "samples", *loaded.modalities]
+    assert wide(found)["hsi"].isna().sum() == 6, "only where it is there"
 
 
 def test_images_and_released_checkpoints_are_not_for_it() -> None:
