@@ -164,13 +164,16 @@ class DIS2(WindowNetwork):
         student: Output = self.missing(slots)
         unseen = ~(seen & pattern[:, :, None, None]).any(1)
         passes = [(student, label.masked_fill(unseen, UNLABELLED))]
-        distilled = student.logits.new_zeros(())
+        distilled = torch.zeros((), device=label.device)
         if complete.any():
             teacher: Output = self.full(by_level(own, complete))
             passes.append((teacher, label[complete]))
             distilled = strength(self.progress) * distillation(student, teacher, self.pools, complete)
+        # Each parameter has a gradient in each step, also of parts that no sample went through: several processes take
+        # the mean of theirs and wait for all.
+        nothing = 0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
         return {
-            "loss": supervised(task, ((output.logits, each) for output, each in passes)),
+            "loss": supervised(task, ((output.logits, each) for output, each in passes)) + nothing,
             "scales": supervised(task, ((scale, each) for output, each in passes for scale in output.scales)),
             "modalities": supervised(task, self._alone(own, available, label.where(seen.movedim(1, 0), UNLABELLED))),
             "distillation": distilled,
