@@ -74,7 +74,7 @@ COMMANDS = {
         ),
     ),
     "routing": Command(
-        "Show which experts a checkpoint uses under each missing pattern.",
+        "Show which experts a checkpoint uses under each missing pattern; without a method, what modalities are worth.",
         (*TRAINED, "routing_class"),
         (
             "with load_path=result/mine_seed0 data_root=tables",

@@ -41,7 +41,10 @@ def evaluate() -> None:
 
 @ex.command(unobserved=True)
 def routing() -> None:
-    """Show which experts load_path=<checkpoint> uses under each missing pattern: [routing_class=…]."""
+    """Show which experts load_path=<checkpoint> uses under each missing pattern: [routing_class=…].
+
+    Of a network without a method, what each modality is worth to each class.
+    """
     from mamol.evaluation.routing import routing
 
     line.show(routing(line.settings))

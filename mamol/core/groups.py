@@ -113,8 +113,8 @@ class NetworkSettings:
     network: str = option(
         "clip",
         o.Registered(NETWORKS),
-        "clip (frozen, with a method), unet or perceiver: trained whole, classify every pixel; they refuse a method, "
-        "fusion or head and ignore backbone, clip_weights, activation",
+        "clip (frozen, with a method), unet, perceiver or dis2: trained whole, classify every pixel; they refuse a "
+        "method, fusion or head and ignore backbone, clip_weights, activation",
     )
     backbone: str = option(
         "ViT-B-16-quickgelu", o.TEXT, "an open_clip ViT, or tiny: a small offline stand-in with random weights"

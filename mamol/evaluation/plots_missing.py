@@ -1,11 +1,13 @@
 """Figures on missing modalities: accuracy against the missing rate, and which experts are used under each pattern."""
 
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from mamol.evaluation.statistics import SHARES, wilson
 
@@ -17,6 +19,12 @@ _WHAT_TO_SEE = (
     "A cell is the share of tokens whose first choice is this expert in this block, with only the modalities above the "
     "panel present; columns sum to 100. Where a column differs from panel to panel, the choice depends on what is "
     "missing (also because the tokens are of other modalities); where it is the same in all panels, it does not."
+)
+
+_WHAT_COUNTS = (
+    "A cell is what the probability of the true class loses, in the mean over the samples of a class, when this "
+    "modality is taken away from those above the panel. Around 0 the others, or what stands in, make up for it; below "
+    "0 the network does better without it."
 )
 
 
@@ -113,31 +121,83 @@ def routing_plot(used: pd.DataFrame, title: str) -> Figure:
     Returns:
         The figure.
     """
-    patterns = list(used["pattern"].unique())
     layers, experts = np.unique(used["layer"]), np.unique(used["expert"])
-    cols = min(len(patterns), 4)
-    rows = -(-len(patterns) // cols)
-    width, height = 0.9 + 0.48 * len(layers), 0.9 + 0.42 * len(experts)
-    # The label of the colour bar needs 3.4 inches, however few the experts.
-    figure = Figure(figsize=(max(cols * width, 5) + 1.2, max(rows * height + 0.8, 3.4)), layout="constrained")
+    panels = {
+        str(name): 100 * rows.pivot(index="expert", columns="layer", values="top1_share").to_numpy()
+        for name, rows in used.groupby("pattern", sort=False)
+    }
+    figure = _heat_maps(panels, list(map(str, layers)), list(map(str, experts)), title)
+    _label(
+        figure,
+        "block of the tower (from 0)",
+        "expert (from 0)",
+        "tokens that choose the expert first (%)",
+        _WHAT_TO_SEE,
+    )
+    return figure
+
+
+def contributions_plot(found: pd.DataFrame, title: str) -> Figure:
+    """Draws what each modality is worth to each class, one panel per missing pattern, and says what to see.
+
+    Args:
+        found: Columns ``pattern``, ``class``, ``modality``, ``lost`` (-1 to 1), one row per combination.
+        title: Title of the figure.
+
+    Returns:
+        The figure.
+    """
+    classes, modalities = (list(found[name].unique()) for name in ("class", "modality"))
+    panels = {
+        str(name): 100
+        * rows.pivot(index="class", columns="modality", values="lost").reindex(classes, columns=modalities)
+        for name, rows in found.groupby("pattern", sort=False)
+    }
+    figure = _heat_maps(
+        {name: cells.to_numpy() for name, cells in panels.items()}, modalities, classes, title, signed=True
+    )
+    _label(
+        figure, "modality that is taken away", "class", "probability of the class that is lost (points)", _WHAT_COUNTS
+    )
+    return figure
+
+
+def _heat_maps(
+    panels: Mapping[str, NDArray[np.float64]],
+    columns: Sequence[str],
+    rows: Sequence[str],
+    title: str,
+    *,
+    signed: bool = False,
+) -> Figure:
+    """Panels of numbers in percent, at most four beside each other; cells that are NaN stay empty."""
+    cols = min(len(panels), 4)
+    lines = -(-len(panels) // cols)
+    width, height = 0.9 + 0.48 * len(columns), 0.9 + 0.42 * len(rows)
+    # The label of the colour bar needs 3.4 inches, however few the rows.
+    figure = Figure(figsize=(max(cols * width, 5) + 1.2, max(lines * height + 0.8, 3.4)), layout="constrained")
     figure.suptitle(title)
-    grid = figure.subplots(rows, cols, squeeze=False, sharex=True, sharey=True)
-    for axes, name in zip(grid.flat, patterns, strict=False):
-        rows_of_pattern = used[used["pattern"] == name]
-        share = 100 * rows_of_pattern.pivot(index="expert", columns="layer", values="top1_share").to_numpy()
-        image = axes.imshow(share, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    grid = figure.subplots(lines, cols, squeeze=False, sharex=True, sharey=True)
+    for axes, (name, share) in zip(grid.flat, panels.items(), strict=False):
+        axes.imshow(share, cmap="PuOr" if signed else "cividis", vmin=-100 if signed else 0, vmax=100, aspect="auto")
         axes.set_title(name, fontsize="medium")
         axes.tick_params(labelbottom=True)
-        axes.set_xticks(range(len(layers)), layers)
-        axes.set_yticks(range(len(experts)), experts)
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), rows)
         for (row, col), value in np.ndenumerate(share):
-            ink = "black" if value > 55 else "white"
-            axes.text(col, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=7)
-    for axes in grid.flat[len(patterns) :]:
+            text = "" if np.isnan(value) else f"{np.rint(value).astype(int)}"  # an integer has no -0
+            ink = "black" if (abs(value) < 60 if signed else value > 55) else "white"
+            axes.text(col, row, text, ha="center", va="center", color=ink, fontsize=7)
+    for axes in grid.flat[len(panels) :]:
         axes.remove()
-    sentence = fill(_WHAT_TO_SEE, int(13 * figure.get_figwidth()))
-    figure.set_figheight(figure.get_figheight() + 0.17 * (sentence.count("\n") + 2))
-    figure.supxlabel(f"block of the tower (from 0)\n\n{sentence}", fontsize="medium")
-    figure.supylabel("expert (from 0)")
-    figure.colorbar(image, ax=figure.axes, label="tokens that choose the expert first (%)")
     return figure
+
+
+def _label(figure: Figure, below: str, left: str, colours: str, what_to_see: str) -> None:
+    """What the axes and colours of heat maps mean, and a sentence below that says what to see."""
+    image = figure.axes[0].images[0]
+    sentence = fill(what_to_see, int(13 * figure.get_figwidth()))
+    figure.set_figheight(figure.get_figheight() + 0.17 * (sentence.count("\n") + 2))
+    figure.supxlabel(f"{below}\n\n{sentence}", fontsize="medium")
+    figure.supylabel(left)
+    figure.colorbar(image, ax=figure.axes, label=colours)

@@ -1,7 +1,11 @@
-"""``routing``: which experts the routers choose, per layer, missing pattern and modality."""
+"""``routing``: which experts the routers choose, per layer, missing pattern and modality.
+
+Of a network without a method: what each modality is worth to each class.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,11 +20,12 @@ from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
 from mamol.core.streams import Trace
 from mamol.data.tables import AnyTable
+from mamol.evaluation.contributions import contributions, wide
 from mamol.evaluation.markdown import markdown
 from mamol.evaluation.patterns import all_patterns, complete_batches, natural_or_all
 from mamol.evaluation.plots import save_figure
-from mamol.evaluation.plots_missing import routing_plot
-from mamol.evaluation.trained import open_trained
+from mamol.evaluation.plots_missing import contributions_plot, routing_plot
+from mamol.evaluation.trained import Trained, open_trained
 from mamol.network.network import Network
 from mamol.training.machine import CPU_BATCH, arithmetic, batch_on
 
@@ -32,12 +37,15 @@ _Key = tuple[str, int, str, str]
 def routing(settings: Settings) -> str:
     """Measures how a checkpoint routes the test table, every sample under every pattern (the paper's Figure 5).
 
+    Of a network without a method, what each modality is worth to each class is measured instead.
+
     Args:
         settings: ``load_path``, ``data_root``, ``routing_class``.
 
     Returns:
         The mutual information of expert and pattern for people, and the folder with ``usage.csv``,
-        ``information.csv`` and ``experts.png`` (of two towers ``experts_<tower>.png``).
+        ``information.csv`` and ``experts.png`` (of two towers ``experts_<tower>.png``); or what each
+        class loses without each modality, and the folder with ``contributions.csv`` and ``contributions.png``.
 
     Raises:
         MamolError: Something the user gave does not fit, or the method has no routers; nothing is written then.
@@ -52,6 +60,13 @@ def routing(settings: Settings) -> str:
     )
     if not len(chosen):
         raise MamolError(f"routing_class={wanted}: the test table has no sample of this class")
+    show = _experts if "method" in trained.network.reads else _modalities
+    return show(trained, chosen, number)
+
+
+def _experts(trained: Trained, chosen: NDArray[np.int64], number: int | None) -> str:
+    """Which experts the routers choose."""
+    settings = trained.settings
     with arithmetic(settings.training.precision, trained.device):
         used = usage(
             trained.network,
@@ -64,20 +79,48 @@ def routing(settings: Settings) -> str:
             workers=settings.machine.num_workers,
         )
     bits = information(used)
-    folder = trained.folder("routing")
-    title = trained.title("routing")
-    if number is not None:
-        name = trained.classes[number]
-        folder /= f"class_{number + 1}_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
-        title += f", class {number + 1}: {name}"
+    folder, title = _place(trained, number)
     for file, frame in (("usage", used), ("information", bits)):
-        with replacing(folder / f"{file}.csv") as temporary:
-            frame.to_csv(temporary, index=False)
+        _write(frame, folder / f"{file}.csv")
     for tower, rows in _by_tower(used[used["modality"] == ALL]).items():
         name = f"experts_{tower}" if tower else "experts"
         save_figure(routing_plot(rows, f"{title}, {tower} tower" if tower else title), folder / f"{name}.png")
     heading = f"Mutual information of the first choice of expert and the missing pattern, in bits: {title}"
     return f"{heading}\n\n{markdown(bits, 4)}\n\n{folder}"
+
+
+def _modalities(trained: Trained, chosen: NDArray[np.int64], number: int | None) -> str:
+    """What each modality is worth to each class."""
+    settings = trained.settings
+    with arithmetic(settings.training.precision, trained.device):
+        found = contributions(
+            trained,
+            chosen,
+            progress=settings.machine.progress_bar,
+            batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
+            workers=settings.machine.num_workers,
+        )
+    folder, title = _place(trained, number)
+    _write(found, folder / "contributions.csv")
+    save_figure(contributions_plot(found, title), folder / "contributions.png")
+    heading = f"Points of a class's own probability that are lost without a modality: {title}"
+    return f"{heading}\n\n{markdown(wide(found), 1)}\n\n{folder}"
+
+
+def _place(trained: Trained, number: int | None) -> tuple[Path, str]:
+    """The folder of the results, and their title."""
+    folder, title = trained.folder("routing"), trained.title("routing")
+    if number is None:
+        return folder, title
+    name = trained.classes[number]
+    plain = re.sub(r"[^0-9A-Za-z]+", "_", name)
+    return folder / f"class_{number + 1}_{plain}", f"{title}, class {number + 1}: {name}"
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    """A table as a file."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
 
 
 def class_number(wanted: str | int, classes: Sequence[str]) -> int | None:

@@ -1,5 +1,5 @@
 """Networks of their own: without frozen towers, trained whole."""
 
-from mamol.networks import perceiver, unet
+from mamol.networks import dis2, perceiver, unet
 
-__all__ = ["perceiver", "unet"]
+__all__ = ["dis2", "perceiver", "unet"]

@@ -63,8 +63,9 @@ class Classifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Tells the network how far the training is; a continued run goes on where it was."""
-        if batch_idx == 0 and self.current_epoch:
-            # Here the loader has drawn a number since the epoch began, but not in the first epoch of a continued run.
+        if batch_idx == 0 and self.current_epoch > 0:
+            # The loader's iterator, which draws a number, is new since the epoch's start, but not so in the first epoch
+            # of a continued run: with one number drawn, both are alike.
             self._seed_epoch()
             torch.empty((), dtype=torch.int64).random_()
         self.network.progress = self.global_step / int(self.trainer.estimated_stepping_batches)

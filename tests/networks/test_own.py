@@ -49,7 +49,10 @@ def batch_of(side: int = GRID, m: int = 3) -> dict[str, Tensor]:
 @every_side
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_every_pixel_has_logits_and_every_parameter_trains(name: str, side: int, m: int) -> None:
+    if m == 1 and name == "dis2":
+        pytest.skip("a single modality is refused")
     network, batch = made(name, m, side), batch_of(side, m)
+    network.progress = 1.0  # so late that all terms of the loss count
     logits, auxiliary = network(batch)
     assert network.dense
     assert auxiliary is None
@@ -140,8 +143,9 @@ def test_training_learns(name: str) -> None:
     for _ in range(40):
         optimiser.zero_grad()
         terms = network.loss(batch, task)
-        terms["loss"].backward()
+        torch.stack(list(terms.values())).sum().backward()
         optimiser.step()
         losses.append(float(terms["loss"].detach()))
-    assert terms.keys() == {"loss"}
+    assert "loss" in terms
+    assert (len(terms) == 1) == (type(network).loss is AnyNetwork.loss), "terms of its own"
     assert losses[-1] < losses[0] / 3

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,8 +13,11 @@ import mamol
 from mamol.core.errors import MamolError
 from mamol.core.groups import MethodSettings, NetworkSettings
 from mamol.core.modality import IMAGE, WINDOW, Modality
+from mamol.core.settings import Settings
 from mamol.data.patches import WindowCutter
 from mamol.data.scenes import load_scene
+from mamol.evaluation.contributions import contributions, wide
+from mamol.evaluation.trained import open_trained
 from mamol.network.building import spec_of
 from mamol.training.checkpoints import read_checkpoint
 from mamol.training.module import Classifier
@@ -110,10 +114,12 @@ def test_handed_on_it_is_the_same(name: str, folder: Path, table: Path, tmp_path
     assert "Frozen weights: none: all weights are trained\n" in card
 
 
+@pytest.mark.parametrize("name", ["unet", "dis2"])
 def test_an_interrupted_run_goes_on_to_the_same_weights(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options: dict[str, Any] = {**LIBRARY, "network": "unet", "max_epoch": 3, "resample_missing": True, "threads": 1}
+    """``dis2`` draws in each step, and its loss changes on the way."""
+    options: dict[str, Any] = {**LIBRARY, "network": name, "max_epoch": 3, "resample_missing": True, "threads": 1}
     whole = mamol.train(table, log_dir=tmp_path / "whole", **options)
     first = tmp_path / "whole" / "mamol_seed0"
     begin = Classifier.on_train_epoch_start
@@ -150,7 +156,7 @@ def test_params_counts_its_parts(table: Path) -> None:
         ("method=lora", "method=lora: network=unet has no method to choose; leave it out, or use network=clip"),
         ("fusion=single_stream", "fusion=single_stream: network=unet has no fusion to choose"),
         ("head=pixels", "head=pixels: network=unet has no head to choose"),
-        ("network=vnet", "network='vnet' must be one of perceiver, unet, clip"),
+        ("network=vnet", "network='vnet' must be one of unet, dis2, perceiver, clip"),
         ("window_shift=9", "window_shift=9: the windows of "),
         ("load_path={clip}", "network 'clip' there, 'unet' here"),
     ],
@@ -166,10 +172,42 @@ def test_what_does_not_go_with_it_is_refused_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_routing_has_nothing_to_show(name: str, folder: Path, table: Path) -> None:
-    result = run("routing", "with", f"load_path={folder}", f"data_root={table}", "num_gpus=0")
-    assert result.returncode == 1
-    assert f"network={name} has no routers: routing shows network=clip with mamol" in result.stderr
+def test_routing_shows_what_each_modality_is_worth(name: str, folder: Path, table: Path) -> None:
+    """There are no routers."""
+    arguments = ("routing", "with", f"load_path={folder}", f"data_root={table}", "num_gpus=0", "progress_bar=False")
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr[-1500:]
+    assert f"that are lost without a modality: routing of {name} on" in result.stdout
+    assert (folder / "routing" / "contributions.png").stat().st_size > 10_000
+    found = pd.read_csv(folder / "routing" / "contributions.csv")
+    assert found.columns.tolist() == ["pattern", "class", "modality", "samples", "with", "without", "lost"]
+    assert len(found) == (3 + 2 + 2 + 2) * 6
+    assert (found["samples"] == 6).all()
+    loaded = open_trained(Settings.of({"load_path": str(folder), "data_root": str(table), "num_gpus": 0}), "routing")
+    chosen = found[(found["pattern"] == "hsi+sar") & (found["class"] == loaded.classes[2])]
+    index = np.flatnonzero(loaded.table.label == 2)
+    windows = {each: torch.from_numpy(loaded.table.windows(each, index)) for each in loaded.modalities}
+
+    def mean(*available: bool) -> float:
+        with torch.inference_mode():
+            logits = loaded.network.classify({**windows, "available": torch.tensor([available] * len(index))})
+        return float(logits.softmax(1)[:, 2].mean())
+
+    both, sar, hsi = mean(True, False, True), mean(False, False, True), mean(True, False, False)
+    assert chosen["modality"].tolist() == ["hsi", "sar"]
+    assert chosen["with"].to_numpy() == pytest.approx([both] * 2, abs=1e-5)
+    assert chosen["without"].to_numpy() == pytest.approx([sar, hsi], abs=1e-5)
+    assert chosen["lost"].to_numpy() == pytest.approx([both - sar, both - hsi], abs=1e-5)
+
+
+def test_of_one_class_it_is_the_same(name: str, folder: Path, table: Path) -> None:
+    loaded = open_trained(Settings.of({"load_path": str(folder), "data_root": str(table), "num_gpus": 0}), "routing")
+    found = contributions(loaded, np.arange(36), batch=10)
+    alone = contributions(loaded, np.flatnonzero(loaded.table.label == 5), batch=36)
+    same = found[found["class"] == loaded.classes[5]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, same, rtol=1e-4)
+    assert wide(found).columns.tolist() == ["pattern", "class", "samples", *loaded.modalities]
+    assert wide(found)["hsi"].isna().sum() == 6, "only where it is there"
 
 
 def test_images_and_released_checkpoints_are_not_for_it() -> None:
