@@ -1,4 +1,4 @@
-"""The scene of two sensors that a comparison is made on, from the command line."""
+"""The scene that a comparison is made on, from the command line."""
 
 import argparse
 from pathlib import Path
@@ -28,17 +28,18 @@ def parser_of(program: str, about: str | None, *, modalities: str, epochs: int) 
     return parser
 
 
-def scene_of(options: argparse.Namespace) -> Scene:
+def scene_of(options: argparse.Namespace, most: int | None = 2) -> Scene:
     """Reads the scene.
 
     Args:
         options: Of ``parser_of``.
+        most: Modalities that it may have; None: any number.
 
     Raises:
-        MamolError: It cannot be read, or does not have two modalities.
+        MamolError: It cannot be read, does not have two modalities, or has more than it may.
     """
     wanted = listed(options.modalities)
     scene = load_scene(options.dataset, options.root, modalities=wanted, scene_file=options.scene)
-    if len(scene.rasters) != 2:
-        raise MamolError(f"modalities={options.modalities}: expected two of them")
+    if len(scene.rasters) < 2 or (most is not None and len(scene.rasters) > most):
+        raise MamolError(f"modalities={options.modalities}: expected two of them{'' if most else ' or more'}")
     return scene
