@@ -91,7 +91,7 @@ def middles(length: int, size: int) -> NDArray[np.int64]:
         size: Side P of the tiles.
     """
     count = -(-length // size)
-    return np.arange(count) * size - (count * size - length) // 2 + size // 2
+    return np.arange(count) * size - (count * size - length + 1) // 2 + size // 2
 
 
 def check_tiles(protocol: str, shares: Sequence[float]) -> None:

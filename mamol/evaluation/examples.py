@@ -50,8 +50,9 @@ def _of_tiles(task: Segmentation, trained: Trained, probabilities: NDArray[np.fl
             continue
         known = {int(tile): task.scored(kept[[tile]], table.label[[tile]])["mIoU"] or 0.0 for tile in able}
         ranked = sorted(known, key=lambda tile: (known[tile], tile))
-        shown = {place: ranked[round(share * (len(ranked) - 1))] for place, share in PLACES.items()}
-        pictures = _pictures(trained, table, pattern, {place: (tile, known[tile]) for place, tile in shown.items()})
+        shown = {ranked[round(share * (len(ranked) - 1))]: place for place, share in reversed(PLACES.items())}
+        names = {tile: f"{place}: mIoU {known[tile]:.1f} %" for tile, place in reversed(shown.items())}
+        pictures = _pictures(trained, table, pattern, names)
         name, info = pattern_name(pattern.tolist(), trained.modalities), table.info
         title = f"{trained.title('test')}\n{name}"
         figures[f"tiles_{name}"] = tiles_plot(pictures, info.classes, title, info.colours)
@@ -60,11 +61,11 @@ def _of_tiles(task: Segmentation, trained: Trained, probabilities: NDArray[np.fl
 
 @torch.inference_mode()
 def _pictures(
-    trained: Trained, table: SceneTable, pattern: NDArray[np.bool_], chosen: dict[str, tuple[int, float]]
+    trained: Trained, table: SceneTable, pattern: NDArray[np.bool_], names: dict[int, str]
 ) -> list[TilePicture]:
-    """Of each place its tile, with nothing said of pixels that no present sensor saw or that lie beyond the scene."""
+    """Of each tile with a name, with nothing said of pixels that no present sensor saw or that lie beyond the scene."""
     network = trained.network
-    samples = np.array([tile for tile, _ in chosen.values()])
+    samples = np.array(list(names))
     available = torch.from_numpy(np.tile(pattern, (len(samples), 1))).to(trained.device)
     with arithmetic(trained.settings.training.precision, trained.device):
         (content,) = complete_batches(network, table, trained.device, "examples", samples=samples)
@@ -74,6 +75,6 @@ def _pictures(
     place = table.middles(samples, np.zeros((len(samples), 2), np.int64))
     said = np.where(inside_scene(table.info.extents, table.info.patch_size, *place), seen, -1)
     return [
-        TilePicture(f"{name}: mIoU {score:.1f} %", table.label[tile], prediction)
-        for (name, (tile, score)), prediction in zip(chosen.items(), said, strict=True)
+        TilePicture(name, table.label[tile], prediction)
+        for (tile, name), prediction in zip(names.items(), said, strict=True)
     ]

@@ -54,7 +54,7 @@ def tiles_plot(tiles: Sequence[TilePicture], classes: Sequence[str], title: str,
     figure = Figure(figsize=(3 * SIDE + BESIDE + 0.6, height), layout="constrained")
     figure.suptitle(title)
     grid = figure.subplots(len(tiles), 3, squeeze=False)
-    for row, tile in zip(grid, tiles, strict=True):
+    for number, (row, tile) in enumerate(zip(grid, tiles, strict=True)):
         panels = (("label", tile.label, of_classes), ("prediction", tile.prediction, of_classes))
         for axes, (name, content, colour) in zip(row, (*panels, ("error", tile.error, of_errors)), strict=True):
             axes.imshow(
@@ -62,7 +62,7 @@ def tiles_plot(tiles: Sequence[TilePicture], classes: Sequence[str], title: str,
             )
             axes.set_xticks([])
             axes.set_yticks([])
-            axes.set_title(name if row is grid[0] else "", fontsize="medium")
+            axes.set_title("" if number else name, fontsize="medium")
         row[0].set_ylabel(tile.name, fontsize="small")
     keys = {**dict(zip(classes, painted, strict=True)), "none, or not seen": "white", "right": RIGHT, "wrong": WRONG}
     handles = [Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=name) for name, colour in keys.items()]
