@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamol.core.errors import MamolError
+from mamol.core.names import UNLABELLED as UNLABELLED
 from mamol.core.names import pattern_name
 from mamol.core.registry import Instances
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.integer[Any]]
 Scores = Mapping[str, float | None]
-UNLABELLED = -100
-"""In the labels of a window's pixels: this one does not train. PyTorch's own number for it."""
 
 
 class Task(ABC):

@@ -56,13 +56,12 @@ class WindowDataset(BatchDataset):
             table: The split.
             modalities: Names in the table; their order is that of ``available``.
             complete: Whether absent windows are read, too, for methods that make a complete pass.
-            dense: Whether labels are those of all pixels of the windows, which are the table's samples; of tiles they
-                always are.
+            dense: Whether labels are those of all pixels of the windows, which are the table's samples.
         """
         self.table = table
         self.modalities = tuple(modalities)
         self.complete = complete
-        self.labels = DenseLabels(table) if dense or table.info.tiled else None
+        self.labels = DenseLabels(table) if dense else None
 
     def __len__(self) -> int:
         """How many samples the table has."""
@@ -133,7 +132,7 @@ def dataset_of(
         modalities: Names in the order of the features.
         image_size: Side of images in pixels, where there are images.
         complete: Whether what is absent is read, too.
-        dense: Whether labels are those of all pixels of a window.
+        dense: Whether labels are those of all pixels of a window; of tiles they always are.
 
     Raises:
         TypeError: There is none for this kind of table.
@@ -145,7 +144,7 @@ def dataset_of(
 def _windows_of(
     table: SceneTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False, dense: bool = False
 ) -> BatchDataset:
-    return WindowDataset(table, modalities, complete=complete, dense=dense)
+    return WindowDataset(table, modalities, complete=complete, dense=dense or table.info.tiled)
 
 
 @dataset_of.register

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mamol.core.errors import MamolError
-from mamol.core.names import pattern_name
-from mamol.core.task import UNLABELLED
+from mamol.core.names import UNLABELLED, pattern_name
 from mamol.data import holes, splits, tiles
 from mamol.data.area import Area
 from mamol.data.areajson import find_area

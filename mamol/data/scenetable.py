@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mamol.core.errors import MamolError
-from mamol.core.task import UNLABELLED
+from mamol.core.names import UNLABELLED
 from mamol.data.arrowfiles import SCENE_VERSION, check_columns, map_file
 from mamol.data.patches import ChunkedRows, WindowCutter
 from mamol.data.sceneinfo import AVAILABLE, OPTIONAL_COLUMNS, SCENE, SceneInfo, schema_of

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamol.core.errors import MamolError
-from mamol.core.names import SPLITS
-from mamol.core.task import UNLABELLED
+from mamol.core.names import SPLITS, UNLABELLED
 from mamol.data import holes
 from mamol.data.area import Area
 from mamol.data.drawing import Drawn

@@ -96,18 +96,17 @@ def test_tested_again_and_at_every_pattern_it_scores_the_same(folder: Path, tabl
     assert {f"tiles_{name}.png" for name in ("hsi+sar", "hsi", "sar")} <= {each.name for each in out.iterdir()}
 
 
-def test_a_map_and_the_tables_agree(folder: Path, scene: Path, table: Path) -> None:
-    """Windows of a map at a stride that puts one on a tile say of its pixels what the test counted."""
-    opened = mamol.load(folder, num_gpus=0, progress_bar=False)
-    test = MultimodalData(table).tables["test"]
-    result = run("predict", "with", f"load_path={folder}", f"scene={scene}", *QUIET, "stride=4", "dry_run=True")
-    assert "windows at most" in result.stdout, result.stderr
-    drawn = opened.map(scene, present="hsi+sar", stride=8)
+def test_maps_are_drawn_as_of_any_network_that_is_dense(folder: Path, scene: Path) -> None:
+    """Window by window, the side of the tiles, also where they do not begin with one of the table's tiles."""
+    given = (f"load_path={folder}", f"scene={scene}", *QUIET)
+    result = run("predict", "with", *given, "stride=4", "dry_run=True")
+    assert "48 windows at most" in result.stdout, result.stderr
+    drawn = mamol.load(folder, num_gpus=0, progress_bar=False).map(scene, stride=8)
     labels = np.load(scene / "gt.npy")
     assert drawn.classes.shape == labels.shape
-    assert set(np.unique(drawn.classes)) <= {0, 1, 2, 3}
     assert (drawn.classes > 0).all()
-    assert test.label.shape[1:] == (P, P)
+    if folder.name.startswith("unet"):
+        assert (drawn.classes == labels)[labels > 0].mean() > 0.6  # most common: 0.4
 
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(
@@ -147,17 +146,15 @@ def test_routing_shows_tiles_with_a_class(folder: Path, table: Path) -> None:
 
 def test_a_network_of_one_pixel_is_refused(table: Path, scene: Path, tmp_path: Path) -> None:
     """When it is made for tiles, and when a checkpoint of windows of this size is tried on them."""
-    message = (
-        "head=class: classifies the pixel in the middle of a window, and the table is of tiles with a label for ev"
-    )
+    message = "head=class: classifies the pixel in the middle of a window, and the table is of tiles with a label"
     given = ("backbone=tiny", *QUIET, f"log_dir={tmp_path / 'runs'}", "per_gpu_batchsize=8", "batch_size=8")
     result = run("with", "remote", *given, f"data_root={table}")
     assert result.returncode == 1
     assert message in result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: head=class")
     assert not (tmp_path / "runs").exists()
-    result = run("params", "with", "remote", *given, f"data_root={table}")
-    assert message in result.stderr
+    counted = run("params", "with", "remote", "network=unet", f"data_root={table}")
+    assert counted.stdout.startswith("unet, hsi 3, sar 1, 3 classes")
     sizes = {"train_per_class": 4, "val_per_class": 0, "test_per_class": 4}
     windows = mamol.build_tables(scene, out=tmp_path / "windows", patch_size=P, layout="scene", **sizes)
     plain = mamol.train(windows, log_dir=tmp_path, backbone="tiny", max_epoch=1, **LIBRARY)
