@@ -48,3 +48,12 @@ class KeptPredictions(Metric):
             raise RuntimeError("a sample was given to more than one process")
         index = self.tested.nonzero().squeeze(1)
         return index, self.probabilities[index]
+
+    def found(self) -> tuple[Tensor, Tensor]:
+        """As ``compute``, also of one sample, whose number torchmetrics would make a scalar.
+
+        Raises:
+            RuntimeError: A sample was tested more than once.
+        """
+        index, probabilities = self.compute()
+        return index.reshape(-1), probabilities.reshape(-1, *self.probabilities.shape[1:])

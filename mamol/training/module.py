@@ -151,7 +151,7 @@ class Classifier(pl.LightningModule):
         return logits
 
     def _of_all_ranks(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        index, probabilities = (values.cpu().numpy() for values in self._kept(split).compute())
+        index, probabilities = (values.cpu().numpy() for values in self._kept(split).found())
         check_finite(probabilities, index, str(self.data.tables[split].path))
         return index, probabilities
 
