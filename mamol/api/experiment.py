@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Experiment:
         )
         self.data.image_size = self.network.image_size
         self.data.complete = self.network.needs_complete
-        self._serve_pixels(data.window_shift)
+        self._serve_pixels(data.window_shift, data.augment)
         self.identity = data_identity(self.data.info, self.data.tables["train"].fingerprint)
         if run.load_path:
             stored = load_into(self.network, run.load_path)
@@ -68,13 +68,14 @@ class Experiment:
             resumable(Path(run.resume_from), settings, self.network, self.identity) if run.resume_from else None
         )
 
-    def _serve_pixels(self, shift: int | None) -> None:
+    def _serve_pixels(self, shift: int | None, augment: Sequence[str]) -> None:
         """Training batches as the head needs them."""
         if self.network.dense:
-            self.data.serve_pixels(shift)
-        elif shift:
+            self.data.serve_pixels(shift, augment)
+        elif shift or augment:
+            given = f"window_shift={shift}" if shift else f"augment={','.join(augment)}"
             raise MamolError(
-                f"window_shift={shift}: goes with a head that classifies all pixels of a window, such as head=pixels; "
+                f"{given}: goes with a head that classifies all pixels of a window, such as head=pixels; "
                 f"head={self.network.spec.head} classifies the one in the middle"
             )
 
@@ -127,7 +128,7 @@ class Experiment:
         seconds["test"] = _timed(lambda: trainer.test(module, self.data, verbose=False))
         if trainer.is_global_zero and module.predictions is not None:
             write_results(folder, module.task, module.result, module.predictions, self.data, self._facts(seconds, best))
-        return as_text(module.result) + self._limited_as_text(module.result["n"])
+        return as_text(module.result, module.task.shares) + self._limited_as_text(module.result["n"])
 
     def _set_threads(self) -> int:
         """Decides on the threads, once: a continued run keeps those that it began with."""

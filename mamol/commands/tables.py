@@ -14,14 +14,15 @@ from mamol.data.facts import DATASETS
 from mamol.data.imagetext import registry
 from mamol.data.imagetext.facts import BROKEN_IMAGES, PLOTS, WITHOUT_TEXT
 from mamol.data.imagetext.hatefulmemes import TEST_FILES
-from mamol.data.sceneinfo import LAYOUTS
+from mamol.data.sceneinfo import LAYOUTS, TASKS_OF_SCENES
 
 PLUGINS = "plugins"
 EXAMPLES = """examples:
   {program} --dataset trento --root RAW --out tables
   {program} --dataset augsburg --root RAW --out tables --modalities hsi,sar,lidar --protocol blocks
   {program} --dataset scene --root RAW --scene scene.json --out tables --patch-size 8
-  {program} --dataset scene --root AREA --out tables --protocol scenes"""
+  {program} --dataset scene --root AREA --out tables --protocol scenes
+  {program} --dataset scene --root AREA --out tables --task segmentation --tile 64"""
 
 
 def parser(program: str) -> argparse.ArgumentParser:
@@ -46,6 +47,9 @@ def parser(program: str) -> argparse.ArgumentParser:
     add("--scene", dest="scene_file", type=Path, help="scene.json of a scene, or a list of several (--dataset scene)")
     add("--modalities", type=lambda text: tuple(text.split(",")), help="for example hsi,lidar,sar; order counts")
     add("--protocol", help=f"{', '.join(PROTOCOLS)} (default: disjoint)")
+    add("--task", help=f"labels of pixels or of tiles: {', '.join(TASKS_OF_SCENES)} (default: classes)")
+    add("--tile", type=int, help="side of the tiles (--task segmentation; default: 64)")
+    add("--shares", type=_shares, help="of the tiles: train,val,test (default: 0.6,0.1,0.3)")
     add("--seed", type=int, help="seed of the split (default: 0)")
     add("--patch-size", type=int, help="side of the windows (default: 14)")
     add("--train-per-class", type=_pixels, help="training pixels per class, or all (default: 100; official: all)")
@@ -65,6 +69,11 @@ def parser(program: str) -> argparse.ArgumentParser:
 def _pixels(text: str) -> int | str:
     """Pixels per class; what is no number is a text, which is checked with the other options."""
     return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
+    return tuple(float(part) for part in text.split(","))
 
 
 def _flag(option: str) -> str:

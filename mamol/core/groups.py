@@ -11,6 +11,7 @@ from mamol.core.names import PROTOCOLS, SPLITS
 from mamol.core.network import NETWORKS
 from mamol.core.options import option
 
+AUGMENT = ("flips", "turns")
 FUSIONS = ("late", "single_stream")
 LAUNCHERS = ("local", "ray", "slurm")
 PAPER_TABLES = ("table1", "table2", "table3", "table4", "table5", "figure4", "figure4a", "figure5")
@@ -57,6 +58,12 @@ class DataSettings:
         None,
         o.optional(o.integer(0)),
         "of head=pixels: shift training windows at random by so many pixels at most; None: as far as the table allows",
+    )
+    augment: tuple[str, ...] = option(
+        "",
+        o.words("some of flips, turns", AUGMENT.__contains__, lambda given: tuple(n for n in AUGMENT if n in given)),
+        "of networks that classify every pixel: flips and right-angle turns of training windows with their labels, "
+        'flips,turns; "" is none',
     )
     normalise: bool = option(
         True, o.FLAG, "per band, with mean and std of the training pixels; images always with those of CLIP"
@@ -226,6 +233,11 @@ class TrainingSettings:
         "none",
         o.choice("none", "balanced"),
         "balanced: every class counts the same in the loss, however few its pixels",
+    )
+    loss: str = option(
+        "ce",
+        o.choice("ce", "ce+dice"),
+        "ce: cross-entropy (of any number of classes per sample: of each); ce+dice adds one less soft Dice",
     )
     gradient_clip: float = option(1.0, o.NOT_NEGATIVE, "global norm; 0 is off")
     val_check_interval: float = option(

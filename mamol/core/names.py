@@ -15,6 +15,9 @@ ALIASES = {"hs": "hsi", "dsm": "lidar", "msi": "ms"}
 RESERVED = ("label", "row", "col", "available", "all", "both", "none")
 """Names that mean something else in a table, a batch or a missing type."""
 
+UNLABELLED = -100
+"""In the labels of a window's pixels: this one does not count. PyTorch's own number for it."""
+
 
 def canonical(name: str) -> str:
     """The program's name of a modality.

@@ -11,7 +11,8 @@ from mamol.core.errors import MamolError
 from mamol.core.method import Batch, step_terms
 from mamol.core.registry import Registry
 from mamol.core.spec import NetworkSpec
-from mamol.core.task import Task
+from mamol.core.task import UNLABELLED, Task
+from mamol.core.windows import seen_by_any
 
 PARTS = ("backbone", "method", "activation", "fusion", "head")
 """Fields of ``NetworkSpec`` that are options of a run, too, and that a network need not have."""
@@ -108,18 +109,34 @@ class AnyNetwork(nn.Module, ABC):
         """sha256 of the frozen weights; "" without any."""
         return ""
 
-    def classify(self, batch: Batch) -> Tensor:
+    def classify(self, batch: Batch, *, pixels: bool = False) -> Tensor:
         """The logits of the samples, which stand in the middle of their windows.
 
         Args:
             batch: As of ``forward``.
+            pixels: Whether all pixels of the windows are wanted, of a network that is dense.
 
         Returns:
-            (B, K).
+            (B, K); (B, P, P, K) of all pixels.
         """
         logits, _ = self(batch)
         middle = self.spec.grid // 2
-        return logits[:, middle, middle] if self.dense else logits
+        return logits[:, middle, middle] if self.dense and not pixels else logits
+
+    def tested(self, batch: Batch, task: Task) -> tuple[Tensor, Tensor]:
+        """What a test needs of a batch.
+
+        Args:
+            batch: As of ``forward``, with ``label``.
+            task: What the labels are.
+
+        Returns:
+            The logits, and what the task keeps of them; pixels that no present modality saw count as unlabelled.
+        """
+        logits, label = self.classify(batch, pixels=task.pixels), batch["label"]
+        if task.pixels:
+            label = label.where(seen_by_any(batch, self.spec.names), UNLABELLED)
+        return logits, task.kept(logits, label)
 
     def loss(self, batch: Batch, task: Task) -> dict[str, Tensor]:
         """What a training step descends: the sum of these terms.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamol.core.errors import MamolError
+from mamol.core.names import UNLABELLED as UNLABELLED
 from mamol.core.names import pattern_name
 from mamol.core.registry import Instances
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.integer[Any]]
 Scores = Mapping[str, float | None]
-UNLABELLED = -100
-"""In the labels of a window's pixels: this one does not train. PyTorch's own number for it."""
 
 
 class Task(ABC):
@@ -27,9 +26,13 @@ class Task(ABC):
 
     Attributes:
         scores: Names of the scores, in the order of tables; the first one picks the best checkpoint.
+        shares: Those of them that are the share of the samples that are right, so that n samples give an interval.
+        pixels: Whether a sample has a label at every pixel of its window, which takes a network that classifies all.
     """
 
     scores: tuple[str, ...]
+    shares: tuple[str, ...] = ("OA", "accuracy")
+    pixels: bool = False
 
     @property
     def selection(self) -> str:
@@ -53,7 +56,54 @@ class Task(ABC):
         """
         from mamol.core.predictions import KeptPredictions  # torchmetrics takes seconds, and only a test needs it
 
-        return KeptPredictions(samples, classes)
+        return KeptPredictions(samples, *self.kept_shape(classes))
+
+    def kept_shape(self, classes: int) -> tuple[int, ...]:
+        """Shape of what is kept of a tested sample: (K,), its class probabilities, unless a task says otherwise.
+
+        Args:
+            classes: K.
+        """
+        return (classes,)
+
+    def kept(self, logits: Tensor, label: Tensor) -> Tensor:
+        """What is kept of tested samples, and what all scores come from.
+
+        Args:
+            logits: (B, K), of any precision; (B, P, P, K) where labels are of all ``pixels``.
+            label: (B, *label_shape); (B, P, P), ``UNLABELLED`` where there is none.
+
+        Returns:
+            (B, *kept_shape) float32. The other methods call it ``probabilities``.
+        """
+        return self.probabilities(logits)
+
+    def columns(self, probabilities: Probabilities, label: Labels, classes: Sequence[str]) -> dict[str, Any]:
+        """The columns of ``predictions.parquet`` that say what was right and what was predicted.
+
+        Args:
+            probabilities: (n, K).
+            label: (n, *label_shape).
+            classes: Names, K of them.
+
+        Returns:
+            ``label``, ``prediction``, and others by name, n values each.
+        """
+        said = {f"p_{name}": probabilities[:, k] for k, name in enumerate(classes)}
+        return {"label": _numbers(label), "prediction": _numbers(self.predictions(probabilities)), **said}
+
+    def with_loss(self, name: str) -> "Task":
+        """The same task with another loss.
+
+        Args:
+            name: ``ce``, the task's own, or ``ce+dice``.
+
+        Raises:
+            MamolError: The task has no such loss.
+        """
+        if name == "ce":
+            return self
+        raise MamolError(f"loss={name}: is for tables with one class per pixel or sample; use loss=ce for this one")
 
     def balanced(self, counts: Sequence[int]) -> "Task":
         """The same task with a loss in which every class counts as much as any other, whatever its samples.
@@ -197,6 +247,11 @@ class Task(ABC):
             group: As of ``report``.
         """
         return {}
+
+
+def _numbers(label: Labels) -> NDArray[Any] | list[list[int]]:
+    """Class numbers (n,) as they are, those of (n, K) as lists."""
+    return label if label.ndim == 1 else [np.flatnonzero(row).tolist() for row in label]
 
 
 TASKS: Instances[Task] = Instances("task")

@@ -1,5 +1,8 @@
 """What of the windows of a modality was seen, and their values behind the normalisation."""
 
+from collections.abc import Mapping, Sequence
+
+import torch
 from torch import Tensor
 
 
@@ -17,6 +20,21 @@ def seen_pixels(x: Tensor) -> Tensor | None:
         return None
     seen = ~x.isnan().any(1)
     return None if seen.all() else seen
+
+
+def seen_by_any(batch: Mapping[str, Tensor], modalities: Sequence[str]) -> Tensor:
+    """Which pixels of windows some present modality saw.
+
+    Args:
+        batch: Modality to (B, C, P, P), and ``available`` (B, M) bool.
+        modalities: Names in the order of ``available``, M of them.
+
+    Returns:
+        (B, P, P) bool.
+    """
+    columns = zip(modalities, batch["available"].unbind(1), strict=True)
+    saw = [~batch[name][:, 0].isnan() & present[:, None, None] for name, present in columns]
+    return torch.stack(saw).any(0)
 
 
 def normalised(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -106,17 +106,18 @@ class Area:
                     "scenes in the same way, or use another protocol"
                 )
 
-    def natural(self, size: int, min_valid: float) -> tuple[holes.Valid, ...] | None:
+    def natural(self, size: int, min_valid: float, *, middle: bool = True) -> tuple[holes.Valid, ...] | None:
         """Which modalities the pixels have by nature.
 
         Args:
             size: Side P of the windows.
             min_valid: Share of a window that has to be valid.
+            middle: Whether its middle pixel has to be valid, too.
 
         Returns:
             (N,) of each modality, in order; None if nothing is invalid anywhere.
         """
-        found = [holes.natural(scene.rasters, size, min_valid) for scene in self.scenes]
+        found = [holes.natural(scene.rasters, size, min_valid, middle=middle) for scene in self.scenes]
         if all(each is None for each in found):
             return None
         of_scenes = [

@@ -17,7 +17,7 @@ from mamol.core.groups import MissingSettings
 from mamol.core.names import SPLITS
 from mamol.core.task import UNLABELLED
 from mamol.data import missing
-from mamol.data.dense import DenseLabels, Shifts
+from mamol.data.dense import DenseLabels, Poses, Shifts, posed
 from mamol.data.imagetext.loading import ImageTextDataset
 from mamol.data.imagetext.registry import canonical_name
 from mamol.data.imagetext.table import ImageTextTable
@@ -32,11 +32,13 @@ class Draw(NamedTuple):
         samples: (B,) sample numbers.
         available: (B, M) bool, which modalities each has.
         shift: (B, 2) pixels by which each window is shifted; None: none is.
+        pose: (B, 2), how each is flipped and turned; None: none is.
     """
 
     samples: NDArray[np.int64]
     available: missing.Mask
     shift: NDArray[np.int64] | None = None
+    pose: NDArray[np.int64] | None = None
 
 
 BatchDataset = Dataset[dict[str, Tensor]]
@@ -76,16 +78,31 @@ class WindowDataset(BatchDataset):
             ``label``, ``row``, ``col`` and ``index``, (B,) int64; ``label`` (B, P, P) if dense, ``UNLABELLED`` where
             no pixel trains, or no present modality saw it.
         """
-        index, available, shift = Draw(*drawn)
+        index, available, shift, pose = Draw(*drawn)
         windows = {name: self._windows(name, index, available[:, i], shift) for i, name in enumerate(self.modalities)}
-        batch = {name: torch.from_numpy(values) for name, values in windows.items()}
-        columns = {"label": self.table.label, "row": self.table.row, "col": self.table.col}
-        batch |= {name: torch.from_numpy(column[index].astype(np.int64)) for name, column in columns.items()}
-        if self.labels is not None:
-            labels = self.labels.around(index, np.zeros((len(index), 2), np.int64) if shift is None else shift)
-            labels[~_seen(windows.values(), available)] = UNLABELLED
-            batch["label"] = torch.from_numpy(labels)
+        arrays: dict[str, NDArray[Any]] = {**windows, "label": self._label(windows, index, available, shift)}
+        if pose is not None:
+            arrays = {name: posed(values, pose) for name, values in arrays.items()}
+        columns = {name: column[index].astype(np.int64) for name, column in self._places.items()}
+        batch = {name: torch.from_numpy(values) for name, values in {**arrays, **columns}.items()}
         return batch | {"available": torch.from_numpy(available), "index": torch.from_numpy(index)}
+
+    @property
+    def _places(self) -> dict[str, NDArray[np.int32]]:
+        return {"row": self.table.row, "col": self.table.col}
+
+    def _label(
+        self,
+        windows: Mapping[str, NDArray[np.float32]],
+        index: NDArray[np.int64],
+        available: missing.Mask,
+        shift: NDArray[np.int64] | None,
+    ) -> NDArray[np.int64]:
+        if self.labels is None:
+            return self.table.label[index].astype(np.int64)
+        labels = self.labels.around(index, shift)
+        labels[~_seen(windows.values(), available)] = UNLABELLED
+        return labels
 
     def _windows(
         self, name: str, index: NDArray[np.int64], present: NDArray[np.bool_], shift: NDArray[np.int64] | None
@@ -115,7 +132,7 @@ def dataset_of(
         modalities: Names in the order of the features.
         image_size: Side of images in pixels, where there are images.
         complete: Whether what is absent is read, too.
-        dense: Whether labels are those of all pixels of a window.
+        dense: Whether labels are those of all pixels of a window; of tiles they always are.
 
     Raises:
         TypeError: There is none for this kind of table.
@@ -127,7 +144,7 @@ def dataset_of(
 def _windows_of(
     table: SceneTable, modalities: Sequence[str], *, image_size: int = 0, complete: bool = False, dense: bool = False
 ) -> BatchDataset:
-    return WindowDataset(table, modalities, complete=complete, dense=dense)
+    return WindowDataset(table, modalities, complete=complete, dense=dense or table.info.tiled)
 
 
 @dataset_of.register
@@ -165,6 +182,7 @@ class Batches(Sampler[Draw]):
         ranks: int = 1,
         limit: int | None = None,
         shifts: Shifts | None = None,
+        poses: Poses | None = None,
     ) -> None:
         """Plans the batches.
 
@@ -178,10 +196,11 @@ class Batches(Sampler[Draw]):
             ranks: How many processes share the samples.
             limit: Batches of a rank at most; None: all.
             shifts: How windows are shifted; None: they are not.
+            poses: How they are flipped and turned; None: they are not.
         """
         self.masks, self.samples, self.size, self.seed = masks, samples, size, seed
         self.shuffle, self.rank, self.ranks = shuffle, rank, ranks
-        self.limit, self.shifts = limit, shifts
+        self.limit, self.shifts, self.poses = limit, shifts, poses
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -199,11 +218,14 @@ class Batches(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         """Batch by batch."""
         mask = self.masks.of_epoch(self.epoch)
-        shifts = None if self.shifts is None else self.shifts.draw(self.samples, self.seed, self.epoch)
+        changes = [
+            None if each is None else each.draw(self.samples, self.seed, self.epoch)
+            for each in (self.shifts, self.poses)
+        ]
         mine = self._mine()
         for start in range(0, len(mine), self.size):
             index = mine[start : start + self.size]
-            yield Draw(index, mask[index], None if shifts is None else shifts[index])
+            yield Draw(index, mask[index], *(None if drawn is None else drawn[index] for drawn in changes))
 
     def _mine(self) -> NDArray[np.int64]:
         order = np.arange(self.samples)
@@ -345,12 +367,14 @@ class MultimodalData(pl.LightningDataModule):
         settings = MissingSettings() if missing is None else missing
         self.masks = {s: Masks(self.tables[s], self.modalities, s, settings, seed) for s in SPLITS}
         self.shifts: Shifts | None = None
+        self.poses: Poses | None = None
 
-    def serve_pixels(self, shift: int | None) -> None:
+    def serve_pixels(self, shift: int | None, augment: Sequence[str] = ()) -> None:
         """Makes the training batches those of a dense head: shifted windows, and the labels of all their pixels.
 
         Args:
             shift: Pixels by which windows may be shifted; None: as far as the table allows.
+            augment: Some of ``flips`` and ``turns``.
 
         Raises:
             MamolError: The tables are not of scenes, or do not allow it.
@@ -359,6 +383,7 @@ class MultimodalData(pl.LightningDataModule):
         if not isinstance(table, SceneTable):
             raise MamolError(f"{table.path.parent}: holds no windows of scenes, whose pixels a head could classify")
         self.shifts = Shifts.wanted(table, shift)
+        self.poses = Poses.of(augment) if augment else None
 
     def realised_missing(self) -> dict[str, Any]:
         """Split to counts of its missing patterns as drawn; see ``mamol.data.missing.realised``."""
@@ -389,6 +414,7 @@ class MultimodalData(pl.LightningDataModule):
             ranks=ranks,
             limit=self.limit,
             shifts=self.shifts if training else None,
+            poses=self.poses if training else None,
         )
         return DataLoader(
             dataset_of(

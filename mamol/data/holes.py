@@ -1,7 +1,7 @@
 """Pixels that a sensor did not see: which samples have which modality by nature.
 
 An invalid pixel of a modality is NaN in all its bands. A sample has a modality where its own pixel is valid and at
-least a share ``min_valid`` of its window is.
+least a share ``min_valid`` of its window is. A tile, all of whose pixels are its own, needs the share alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,13 +48,14 @@ def valid_pixels(raster: NDArray[np.number]) -> Valid | None:
     return None if valid.all() else valid
 
 
-def seen(valid: Valid, size: int, min_valid: float) -> Valid:
+def seen(valid: Valid, size: int, min_valid: float, *, middle: bool = True) -> Valid:
     """Where a sample has a modality.
 
     Args:
         valid: (H, W); or (N, 1, P, P) of whole windows.
         size: Side P of the windows.
         min_valid: Share of a window that has to be valid.
+        middle: Whether its middle pixel has to be valid, too.
 
     Returns:
         (H, W), or (N, 1).
@@ -67,16 +68,20 @@ def seen(valid: Valid, size: int, min_valid: float) -> Valid:
     cols = mirrored(np.arange(-before, valid.shape[1] + behind), valid.shape[1])
     integral = np.pad(valid[rows][:, cols], ((1, 0), (1, 0))).astype(np.int64).cumsum(0).cumsum(1)
     counts = integral[size:, size:] - integral[:-size, size:] - integral[size:, :-size] + integral[:-size, :-size]
-    return valid & (counts >= min_valid * size**2)
+    enough: Valid = counts >= min_valid * size**2
+    return valid & enough if middle else enough
 
 
-def natural(rasters: Mapping[str, NDArray[np.number]], size: int, min_valid: float) -> tuple[Valid, ...] | None:
+def natural(
+    rasters: Mapping[str, NDArray[np.number]], size: int, min_valid: float, *, middle: bool = True
+) -> tuple[Valid, ...] | None:
     """Which modalities the pixels of a scene have by nature.
 
     Args:
         rasters: Modality to (H, W, C), NaN where it is invalid; or whole windows.
         size: Side P of the windows.
         min_valid: Share of a window that has to be valid.
+        middle: Whether its middle pixel has to be valid, too; not looked at for whole windows.
 
     Returns:
         (H, W) of each modality, in order; None if nothing is invalid anywhere.
@@ -85,7 +90,7 @@ def natural(rasters: Mapping[str, NDArray[np.number]], size: int, min_valid: flo
     if all(each is None for each in valid):
         return None
     shape = next(iter(rasters.values())).shape[:2]
-    return tuple(np.ones(shape, bool) if each is None else seen(each, size, min_valid) for each in valid)
+    return tuple(np.ones(shape, bool) if each is None else seen(each, size, min_valid, middle=middle) for each in valid)
 
 
 def natural_at(there: Sequence[Valid] | None, modalities: int, pixels: NDArray[np.integer]) -> Valid:

@@ -54,16 +54,16 @@ def measure(train: Pixels, test: Pixels, patch_size: int, *, positions_known: bo
     distance = _distance(train_at, test_at)
     identical = int((distance == 0).sum())
     if not positions_known:
-        return Overlap(identical, _percent(identical, len(test)), None, None)
+        return Overlap(identical, percent(identical, len(test)), None, None)
     own = np.full(len(test), np.inf)
     for label in np.unique(test.labels):
         mine = test.labels == label
         own[mine] = _distance(train_at[train.labels == label], test_at[mine])
     return Overlap(
         identical_pixels=identical,
-        identical_percent=_percent(identical, len(test)),
-        shared_window_percent=_percent(int((distance < patch_size).sum()), len(test)),
-        same_class_window_percent=_percent(int((own < patch_size).sum()), len(test)),
+        identical_percent=percent(identical, len(test)),
+        shared_window_percent=percent(int((distance < patch_size).sum()), len(test)),
+        same_class_window_percent=percent(int((own < patch_size).sum()), len(test)),
         **_polygons(train, test),
     )
 
@@ -74,7 +74,7 @@ def _polygons(train: Pixels, test: Pixels) -> dict[str, Any]:
         return {}
     shared = np.intersect1d(train.polygons, test.polygons)
     pixels = int(np.isin(test.polygons, shared).sum())
-    return {"shared_polygons": len(shared), "shared_polygon_percent": _percent(pixels, len(test))}
+    return {"shared_polygons": len(shared), "shared_polygon_percent": percent(pixels, len(test))}
 
 
 def _at(pixels: Pixels) -> np.ndarray:
@@ -88,5 +88,11 @@ def _distance(train_at: np.ndarray, test_at: np.ndarray) -> np.ndarray:
     return cKDTree(train_at).query(test_at, p=np.inf)[0] if len(train_at) else np.full(len(test_at), np.inf)
 
 
-def _percent(part: int, whole: int) -> float:
-    return round(100 * part / whole, 2)
+def percent(part: int, whole: int) -> float:
+    """A share in percent, rounded as tables keep it; 0 of nothing.
+
+    Args:
+        part: Of it.
+        whole: All.
+    """
+    return round(100 * part / whole, 2) if whole else 0.0

@@ -166,6 +166,28 @@ def window_numbers(
     return np.asarray(window_rows[:, :, None] + window_cols[:, None, :])
 
 
+def inside_scene(
+    extents: Extents, size: int, rows: np.ndarray, cols: np.ndarray, scenes: np.ndarray | None = None
+) -> np.ndarray:
+    """Which pixels of windows lie in their scene; the others are mirrored ones.
+
+    Args:
+        extents: The scenes' sizes.
+        size: Side P of the windows, in pixels.
+        rows: (B,) integers, the rows of the pixels in the windows' middles.
+        cols: (B,) integers, their columns.
+        scenes: (B,) integers, their scenes; None where there is one.
+
+    Returns:
+        (B, P, P) bool.
+    """
+    heights, widths, _ = (each[:, None] for each in extents.sizes_at(scenes))
+    offsets = np.arange(size) - size // 2
+    down, across = np.asarray(rows, np.int64)[:, None] + offsets, np.asarray(cols, np.int64)[:, None] + offsets
+    inside = ((down >= 0) & (down < heights))[:, :, None] & ((across >= 0) & (across < widths))[:, None, :]
+    return np.asarray(inside)
+
+
 def mirrored(positions: np.ndarray, length: int | np.ndarray) -> np.ndarray:
     """Positions beyond 0 … length-1 reflected back, the border itself repeated.
 

@@ -1,29 +1,27 @@
 """From a raw scene to tables: load, split, measure the overlap, write, report."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mamol.core.errors import MamolError
-from mamol.core.names import pattern_name
-from mamol.data import holes, splits
+from mamol.core.names import UNLABELLED, pattern_name
+from mamol.data import holes, splits, tiles
 from mamol.data.area import Area
 from mamol.data.areajson import find_area
 from mamol.data.areareading import read_area
 from mamol.data.arrowfiles import SCENE_VERSION
-from mamol.data.counting import count_table
-from mamol.data.extents import Extents
+from mamol.data.drawing import Drawn, draw_pixels
 from mamol.data.facts import ANY_SCENE, facts_of
 from mamol.data.holes import MIN_VALID
 from mamol.data.missing import realised
-from mamol.data.overlap import Overlap, measure
 from mamol.data.patches import Cutter
-from mamol.data.sceneinfo import LAYOUTS, TAKEN, SceneInfo
+from mamol.data.report import report_of
+from mamol.data.sceneinfo import CLASSES, LAYOUTS, SEGMENTATION, TAKEN, TASKS_OF_SCENES, SceneInfo
 from mamol.data.scenes import Scene, load_scene
-from mamol.data.splits import Pixels, Split
+from mamol.data.splits import Pixels
 from mamol.data.writing import check_folder, check_size, write_tables
 
 LOGGER = logging.getLogger(__name__)
@@ -50,6 +48,9 @@ class Options:
         layout: ``patches`` or ``scene``.
         min_valid: Share of a sample's window that a sensor must have seen, above 0, for the sample to have it.
         margin: Pixels by which windows can be shifted in training, for heads that classify all their pixels.
+        task: What the labels are: ``classes`` of pixels, or ``segmentation`` of tiles.
+        tile: Side of the tiles; None: 64.
+        shares: Of the tiles, that train, validate and test; None: 0.6, 0.1 and 0.3.
     """
 
     dataset: str
@@ -66,6 +67,9 @@ class Options:
     layout: str = "patches"
     min_valid: float = MIN_VALID
     margin: int = 0
+    task: str = CLASSES
+    tile: int | None = None
+    shares: tuple[float, ...] | None = None
 
     @property
     def per_class(self) -> dict[str, int | str | None]:
@@ -91,32 +95,22 @@ def prepare(options: Options, scene: Scene | None = None) -> str:
     if taken := [name for name in area.channels if name in TAKEN]:
         raise MamolError(f"modality {', '.join(taken)}: tables use this name for something else; give another")
     patch_size = _patch_size(options, area)
-    maps, there = area.maps(options.protocol), area.natural(patch_size, options.min_valid)
-    maps, left_out = (maps, 0) if there is None else holes.without_unseen(maps, there)
-    split = splits.draw(
-        options.protocol,
-        maps,
-        options.per_class,
-        seed=options.seed,
-        patch_size=patch_size + options.margin,
-        classes=area.classes,
-        extents=area.extents,
-    )
-    samples = sum(len(pixels) for pixels in split.pixels.values())
+    drawn = _draw(options, area, patch_size)
+    pixels = drawn.split.pixels
     if options.layout == "patches":
-        check_size(area.channels, patch_size + 2 * options.margin, samples)
-    positions_known = area.window_size is None
-    overlap = measure(split.pixels["train"], split.pixels["test"], patch_size, positions_known=positions_known)
-    natural = {} if there is None else {s: _patterns(there, area, p) for s, p in split.pixels.items()}
-    info = _info(options, area, split, overlap, patch_size)
-    info = replace(info, natural={s: _totals(rows) for s, rows in natural.items()}, left_out=left_out)
+        check_size(area.channels, patch_size + 2 * options.margin, sum(len(own) for own in pixels.values()))
+    natural = {} if drawn.there is None else {s: _patterns(drawn.there, area, own) for s, own in pixels.items()}
+    info = _info(options, area, drawn, patch_size)
+    totals = {s: {pattern: n for pattern, (n, _) in rows.items()} for s, rows in natural.items()}
+    info = replace(info, natural=totals, left_out=drawn.left_out)
     try:
-        files = write_tables(options.out, info, area, split.pixels, there)
+        files = write_tables(options.out, info, area, pixels, drawn.there)
     except OSError as error:
         raise MamolError(
             f"out {options.out}: cannot be written ({error}); free space or give another folder"
         ) from error
-    return _report(options, info, split, overlap, natural, files)
+    per_class = {s: {pattern: counts for pattern, (_, counts) in rows.items()} for s, rows in natural.items()}
+    return report_of(info, drawn, per_class, files, options.out)
 
 
 def _read(options: Options) -> Area:
@@ -139,13 +133,55 @@ def _check(options: Options) -> None:
     if not 0 <= options.margin <= LARGEST_PATCH_SIZE:
         raise MamolError(f"margin {options.margin}: expected 0 to {LARGEST_PATCH_SIZE} pixels")
     splits.check_request(options.protocol, options.per_class, options.seed)
+    _check_task(options)
     check_folder(options.out)
+
+
+def _check_task(options: Options) -> None:
+    """Refuses what goes with another task."""
+    if options.task not in TASKS_OF_SCENES:
+        raise MamolError(f"task {options.task!r} is unknown; known: {', '.join(TASKS_OF_SCENES)}")
+    if options.task != SEGMENTATION:
+        if options.tile is not None:
+            raise MamolError(f"tile {options.tile}: goes with --task segmentation; --patch-size is the side of windows")
+        if options.shares is not None:
+            raise MamolError("shares: goes with --task segmentation; --train-per-class and its like draw pixels")
+        return
+    if options.tile is not None and not 2 <= options.tile <= LARGEST_PATCH_SIZE:
+        raise MamolError(f"tile {options.tile}: expected 2 to {LARGEST_PATCH_SIZE}")
+    if options.patch_size is not None:
+        raise MamolError(f"patch-size {options.patch_size}: --task segmentation has tiles; give their side with --tile")
+    if given := [f"{split}-per-class" for split, number in options.per_class.items() if number is not None]:
+        raise MamolError(
+            f"{', '.join(given)}: draws pixels, and a tile keeps all its labels; --shares says how many tiles are whose"
+        )
+    tiles.check_tiles(options.protocol, options.shares or tiles.SHARES)
+
+
+def _draw(options: Options, area: Area, size: int) -> Drawn:
+    if options.task == SEGMENTATION:
+        shares = options.shares or tiles.SHARES
+        return tiles.draw_tiles(
+            area, options.protocol, shares, seed=options.seed, size=size, min_valid=options.min_valid
+        )
+    return draw_pixels(
+        area,
+        options.protocol,
+        options.per_class,
+        seed=options.seed,
+        patch_size=size,
+        margin=options.margin,
+        min_valid=options.min_valid,
+    )
 
 
 def _patch_size(options: Options, area: Area) -> int:
     if area.window_size is None:
-        return options.patch_size or DEFAULT_PATCH_SIZE
+        tiled = options.task == SEGMENTATION
+        return (options.tile or tiles.DEFAULT_SIDE) if tiled else (options.patch_size or DEFAULT_PATCH_SIZE)
     where = f"{options.root} is a pre-cut release, whose samples have no place in a scene"
+    if options.task == SEGMENTATION:
+        raise MamolError(f"task segmentation: {where}; leave it out")
     if options.layout == "scene":
         raise MamolError(f"layout scene: {where}; use --layout patches")
     if options.margin:
@@ -157,10 +193,11 @@ def _patch_size(options: Options, area: Area) -> int:
     return area.window_size
 
 
-def _info(options: Options, area: Area, split: Split, overlap: Overlap, patch_size: int) -> SceneInfo:
-    statistics = {
-        name: _mean_and_std(name, area.cutter(name, patch_size), split.pixels["train"]) for name in area.channels
-    }
+def _info(options: Options, area: Area, drawn: Drawn, patch_size: int) -> SceneInfo:
+    split, trained = drawn.split, drawn.split.pixels["train"]
+    if options.task == SEGMENTATION:
+        trained = tiles.labelled_pixels(trained, area.extents, patch_size)
+    statistics = {name: _mean_and_std(name, area.cutter(name, patch_size), trained) for name in area.channels}
     return SceneInfo(
         format_version=SCENE_VERSION,
         min_valid=options.min_valid,
@@ -182,17 +219,18 @@ def _info(options: Options, area: Area, split: Split, overlap: Overlap, patch_si
         mean={name: mean for name, (mean, _) in statistics.items()},
         std={name: std for name, (_, std) in statistics.items()},
         sources=area.sources,
-        overlap=overlap.plain(),
+        overlap=drawn.overlap.plain(),
         scene_shape=area.extents.shape,
         output="",
         colours=area.colours,
         scenes=area.extents.each if area.extents.several else (),
         margin=options.margin,
+        task=options.task,
     )
 
 
 def _counts(pixels: Pixels, classes: tuple[str, ...]) -> dict[str, int]:
-    numbers = np.bincount(pixels.labels, minlength=len(classes))
+    numbers = np.bincount(pixels.labels[pixels.labels != UNLABELLED], minlength=len(classes))
     return {name: int(number) for name, number in zip(classes, numbers, strict=True)}
 
 
@@ -207,91 +245,10 @@ def _mean_and_std(name: str, cutter: Cutter, train: Pixels) -> tuple[list[float]
     return mean.tolist(), np.where(constant, 1.0, std).tolist()
 
 
-def _patterns(there: tuple[holes.Valid, ...], area: Area, pixels: Pixels) -> dict[str, dict[str, int]]:
-    """Natural pattern -> class -> samples, most complete pattern first."""
+def _patterns(there: tuple[holes.Valid, ...], area: Area, pixels: Pixels) -> dict[str, tuple[int, dict[str, int]]]:
+    """Natural pattern -> samples, and labelled pixels of each class; most complete pattern first."""
     modalities = list(area.channels)
     rows = holes.natural_at(there, len(there), area.extents.numbers(pixels.rows, pixels.cols, pixels.scenes))
     patterns = realised(rows, modalities)["patterns"]
     names = np.array([pattern_name(row, modalities) for row in rows], object)
-    return {pattern: _counts(pixels.of(names == pattern), area.classes) for pattern in patterns}
-
-
-def _totals(patterns: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    return {pattern: sum(counts.values()) for pattern, counts in patterns.items()}
-
-
-def _report(
-    options: Options,
-    info: SceneInfo,
-    split: Split,
-    overlap: Overlap,
-    natural: Mapping[str, Mapping[str, Mapping[str, int]]],
-    files: list[Path],
-) -> str:
-    bands = ", ".join(f"{name} {count}" for name, count in info.modalities.items())
-    size = f"{len(info.scenes)} scenes" if info.scenes else f"{info.scene_shape[0]} x {info.scene_shape[1]}"
-    lines = [
-        f"{info.scene}: {size}, bands: {bands}, windows of {info.patch_size}",
-        f"protocol {info.protocol}, seed {info.seed}, layout {info.layout}",
-        *([f"note: {info.note}"] if info.note else []),
-        *_scene_lines(info.extents, split),
-        "",
-        *count_table(info.counts, info.classes, {split: sum(per.values()) for split, per in info.counts.items()}),
-        "",
-        *_natural_lines(info, natural),
-        *_shortfall_lines(info.shortfall),
-        *_overlap_lines(info.protocol, overlap),
-        *(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)" for path in files),
-    ]
-    config = facts_of(options.dataset).configs.get(len(info.modalities), "remote")
-    return "\n".join([*lines, f"next: python run.py with {config} data_root={options.out}"])
-
-
-def _scene_lines(extents: Extents, split: Split) -> list[str]:
-    """A line for each of several scenes: its size, and its samples per split."""
-    lines = []
-    for number, each in enumerate(extents.each if extents.several else ()):
-        samples = ", ".join(f"{name} {np.count_nonzero(own.scenes == number)}" for name, own in split.pixels.items())
-        note = f" (note: {each.note})" if each.note else ""
-        lines.append(f"{each.name}: {each.height} x {each.width}, {samples}{note}")
-    return lines
-
-
-def _natural_lines(info: SceneInfo, natural: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[str]:
-    """What the sensors saw of the samples, per split and class."""
-    if not natural:
-        return []
-    lines = [f"seen by (a sensor counts where it saw the pixel and {100 * info.min_valid:g} % of its window):"]
-    for split, patterns in natural.items():
-        lines += ["", split, *count_table(patterns, info.classes, info.natural[split])] if patterns else []
-    if info.left_out:
-        lines += ["", f"left out: {info.left_out} labelled pixels that no sensor saw"]
-    return [*lines, ""]
-
-
-def _shortfall_lines(shortfall: Mapping[str, Mapping[str, int]]) -> list[str]:
-    return [
-        f"shortfall: {split} has fewer pixels than asked for: "
-        + ", ".join(f"{name} {number} fewer" for name, number in classes.items())
-        for split, classes in shortfall.items()
-    ]
-
-
-def _overlap_lines(protocol: str, overlap: Overlap) -> list[str]:
-    identical = f"{overlap.identical_pixels} test pixels ({overlap.identical_percent} %) are training pixels"
-    if overlap.shared_window_percent is None:
-        windows = "whether windows share pixels cannot be told from a pre-cut release"
-    else:
-        windows = (
-            f"{overlap.shared_window_percent} % of the test windows share pixels with a training window, "
-            f"{overlap.same_class_window_percent} % with one of their own class"
-        )
-    lines = [f"overlap: {identical}; {windows}"]
-    if overlap.shared_polygons is not None:
-        lines.append(
-            f"overlap: {overlap.shared_polygons} polygons have training and test pixels; "
-            f"{overlap.shared_polygon_percent} % of the test pixels lie in them"
-        )
-    if protocol == "paper":
-        lines.append(f"warning: protocol paper leaks: {identical}; use disjoint, official or blocks for honest figures")
-    return lines
+    return {pattern: (n, _counts(pixels.of(names == pattern), area.classes)) for pattern, n in patterns.items()}

@@ -28,9 +28,11 @@ SCENES = "scenes"
 """The field of tables of several scenes."""
 DENSE = "dense"
 """The key of what only dense heads need: the windows' margin."""
+TASKS_OF_SCENES = CLASSES, SEGMENTATION = ("classes", "segmentation")
+"""What the labels of a scene's table can be: the class of a pixel, or those of all pixels of a tile."""
 RESERVED = ("content",)
 """Keys that version 2 may have: hashes of contents."""
-OPTIONAL = (COLOURS, SCENES, "margin")
+OPTIONAL = (COLOURS, SCENES, "margin", "task")
 """The fields that a table need not have."""
 OPTIONAL_COLUMNS = {"polygon": pa.uint32(), "scene": pa.int32()}
 """Columns that version 2 may have: the number of each sample's polygon, and of its scene."""
@@ -68,6 +70,7 @@ class SceneInfo(TableInfo):
         colours: ``#rrggbb`` of the classes on maps, in label order; empty where nobody chose any.
         scenes: Names, sizes and notes of several scenes, in the order of their numbers; empty where there is one.
         margin: Pixels that windows can be shifted; as many more are stored on each side in layout ``patches``.
+        task: What the labels are, one of ``TASKS_OF_SCENES``.
     """
 
     format_version: int
@@ -95,6 +98,12 @@ class SceneInfo(TableInfo):
     colours: tuple[str, ...] = ()
     scenes: tuple[Extent, ...] = ()
     margin: int = 0
+    task: str = CLASSES
+
+    @property
+    def tiled(self) -> bool:
+        """Whether samples are tiles, all of whose pixels are their own."""
+        return self.task == SEGMENTATION
 
     @property
     def extents(self) -> Extents:
@@ -116,15 +125,10 @@ class SceneInfo(TableInfo):
         """Pixels by which windows can be shifted.
 
         Layout ``scene`` has all pixels; but protocol ``blocks`` promises that no pixel is seen from two splits, for
-        which the blocks have to know of the margin.
+        which the blocks have to know of the margin; and tiles of two splits share no pixel unless somebody asks for it.
         """
-        free = self.layout == "scene" and self.protocol != "blocks"
+        free = self.layout == "scene" and self.protocol != "blocks" and not self.tiled
         return self.patch_size // 2 if free else self.margin
-
-    @property
-    def task(self) -> str:  # type: ignore[override]  # the same for all, so not in the file
-        """What the labels are: one class per sample."""
-        return "classes"
 
     @property
     def inputs(self) -> tuple[Modality, ...]:
@@ -161,7 +165,8 @@ class SceneInfo(TableInfo):
         hidden = (*OPTIONAL,) if self.format_version == SCENE_VERSION else (*OPTIONAL, *NATURE)
         scenes = {SCENES: [each.plain() for each in self.scenes]} if self.scenes else {}
         dense = {DENSE: {"margin": self.margin}} if self.margin else {}
-        return {name: value for name, value in asdict(self).items() if name not in hidden} | scenes | dense
+        task = {"task": self.task} if self.tiled else {}
+        return {name: value for name, value in asdict(self).items() if name not in hidden} | scenes | dense | task
 
     def to_json(self) -> str:
         """The JSON text; modalities are in a list, because their order counts."""
@@ -179,7 +184,7 @@ class SceneInfo(TableInfo):
         Raises:
             MamolError: If it is of another version of the format or not complete.
         """
-        optional = (COLOURS, SCENES, DENSE, *NATURE)
+        optional = (COLOURS, SCENES, DENSE, "task", *NATURE)
         needed = [each.name for each in fields(cls) if each.name not in (*OPTIONAL, *NATURE)]
         content = parsed(text, path, needed, (*optional, *RESERVED), (FORMAT_VERSION, SCENE_VERSION))
         if content["format_version"] == SCENE_VERSION and (lacking := set(NATURE) - set(content)):
@@ -229,7 +234,9 @@ def schema_of(info: SceneInfo, optional: Collection[str] = ()) -> pa.Schema:
         shapes = {name: (bands, info.stored_size, info.stored_size) for name, bands in info.modalities.items()}
     columns = [(name, tensor_type(shape)) for name, shape in shapes.items()]
     if info.split != SCENE:
-        columns += [("label", pa.int64()), ("row", pa.int32()), ("col", pa.int32())]
+        size = info.patch_size
+        label = pa.fixed_shape_tensor(pa.int16(), (size, size)) if info.tiled else pa.int64()
+        columns += [("label", label), ("row", pa.int32()), ("col", pa.int32())]
         if info.format_version == SCENE_VERSION:
             columns += [(AVAILABLE, pa.list_(pa.bool_(), len(info.modalities)))]
             columns += [(name, kind) for name, kind in OPTIONAL_COLUMNS.items() if name in optional]

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mamol.core.errors import MamolError
+from mamol.core.names import UNLABELLED
 from mamol.data.arrowfiles import SCENE_VERSION, check_columns, map_file
 from mamol.data.patches import ChunkedRows, WindowCutter
 from mamol.data.sceneinfo import AVAILABLE, OPTIONAL_COLUMNS, SCENE, SceneInfo, schema_of
@@ -30,7 +31,7 @@ class SceneTable(Table[SceneInfo]):
     Attributes:
         path: The file.
         info: What it says about itself.
-        label: (N,) int64, from 0.
+        label: (N,) int64, from 0; of tiles (N, P, P) int16, ``UNLABELLED`` where there is none.
         row: (N,) int32.
         col: (N,) int32.
         scene: (N,) int32, the number of its scene; None where there is one.
@@ -49,9 +50,11 @@ class SceneTable(Table[SceneInfo]):
         self.info, table = _map(self.path)
         if self.info.split == SCENE:
             raise MamolError(f"{self.path}: holds the rasters of the tables beside it; open one of those")
-        self.label, self.row, self.col = (table[name].to_numpy() for name in ("label", "row", "col"))
+        self.row, self.col = (table[name].to_numpy() for name in ("row", "col"))
+        self.label = _tile_labels(table, self.info.patch_size) if self.info.tiled else table["label"].to_numpy()
         classes = len(self.info.classes)
-        if len(self.label) and not (self.label.min() >= 0 and self.label.max() < classes):
+        known = (self.label >= 0) | (self.info.tiled & (self.label == UNLABELLED))
+        if len(self.label) and not (known.all() and self.label.max() < classes):
             raise MamolError(
                 f"{self.path}: labels go from {self.label.min()} to {self.label.max()}, expected 0 to {classes - 1}; "
                 "build it again with make_arrow.py"
@@ -184,6 +187,12 @@ def _map(path: Path) -> tuple[SceneInfo, pa.Table]:
     optional = [name for name in OPTIONAL_COLUMNS if name in table.column_names]
     check_columns(path, table, schema_of(info, optional))
     return info, table
+
+
+def _tile_labels(table: pa.Table, size: int) -> np.ndarray:
+    """(N, P, P) int16; a view of the mapped memory where there is one record batch."""
+    chunks = _tensors(table, "label")
+    return np.concatenate(chunks) if len(chunks) > 1 else (chunks or [np.empty((0, size, size), np.int16)])[0]
 
 
 def _natural(table: pa.Table) -> np.ndarray | None:

@@ -26,12 +26,12 @@ _ORDER = ("train", "test", "val")
 
 @dataclass(frozen=True)
 class Pixels:
-    """The pixels of one split, in row-major order, scene after scene.
+    """The samples of one split, in row-major order, scene after scene: pixels, or tiles by the pixel in their middle.
 
     Attributes:
         rows: (N,) int32.
         cols: (N,) int32.
-        labels: (N,) int64, from 0.
+        labels: (N,) int64, from 0; of tiles (N, P, P) int16, ``UNLABELLED`` where there is none.
         polygons: (N,) uint32, the polygon that each lies in; None if the labels are no polygons.
         scenes: (N,) int32, the scene that each lies in, from 0; None if there is one.
     """
@@ -119,13 +119,27 @@ def draw(
             pools = dict.fromkeys(SPLITS, maps.every.ravel())
         chosen, shortfall = _choose(pools, wanted, rng, independent=protocol == "paper")
     pixels = {split: _pixels(*chosen[split], maps, extents) for split in SPLITS}
-    if untrained := sorted(set(range(maps.every.max())) - set(pixels["train"].labels)):
-        names = ", ".join(called(index + 1, classes) for index in untrained)
-        raise MamolError(
-            f"protocol {protocol}: class {names} gets no training pixel; choose another protocol or seed, or merge the "
-            "class with another"
-        )
+    way_out = "choose another protocol or seed, or merge the class with another"
+    refuse_untrained(protocol, int(maps.every.max()), pixels["train"].labels, classes, way_out)
     return Split(pixels, shortfall)
+
+
+def refuse_untrained(protocol: str, most: int, trained: np.ndarray, classes: Sequence[str], way_out: str) -> None:
+    """Refuses a split in which some class has no training pixel.
+
+    Args:
+        protocol: By which it was drawn.
+        most: K.
+        trained: Labels of training, from 0, of any shape.
+        classes: Names of the classes, for messages.
+        way_out: What to do about it.
+
+    Raises:
+        MamolError: Naming the classes.
+    """
+    if untrained := sorted(set(range(most)) - set(np.unique(trained).tolist())):
+        names = ", ".join(called(index + 1, classes) for index in untrained)
+        raise MamolError(f"protocol {protocol}: class {names} gets no training pixel; {way_out}")
 
 
 def _limit(asked: int | str | None, default: int) -> int | None:
@@ -208,12 +222,7 @@ def _choose(
 def _official(
     maps: LabelMaps, per_class: PerClass, wanted: Mapping[str, int | None], rng: np.random.Generator
 ) -> tuple[dict[str, Choice], dict[str, dict[int, int]]]:
-    if maps.train is None or maps.test is None:
-        raise MamolError(
-            "protocol official: there are no training and test label maps (such as TRLabel.mat, TSLabel.mat); "
-            "add them, name them in a scene.json, or use --protocol disjoint"
-        )
-    train_map, test_map = maps.train.ravel(), maps.test.ravel()
+    train_map, test_map = (each.ravel() for each in official_maps(maps))
     chosen: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     shortfall: dict[str, dict[int, int]] = {}
     for number in range(1, int(maps.every.max()) + 1):
@@ -239,6 +248,23 @@ def _official(
         flat = np.sort(np.concatenate(parts_of_split))
         result[split] = flat, sources[split][flat]
     return result, shortfall
+
+
+def official_maps(maps: LabelMaps) -> tuple[np.ndarray, np.ndarray]:
+    """The training and the test labels of a release.
+
+    Args:
+        maps: The labels.
+
+    Raises:
+        MamolError: They are not there.
+    """
+    if maps.train is None or maps.test is None:
+        raise MamolError(
+            "protocol official: there are no training and test label maps (such as TRLabel.mat, TSLabel.mat); "
+            "add them, name them in a scene.json, or use --protocol disjoint"
+        )
+    return maps.train, maps.test
 
 
 def _pixels(flat: np.ndarray, labels: np.ndarray, maps: LabelMaps, extents: Extents) -> Pixels:

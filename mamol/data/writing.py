@@ -17,7 +17,7 @@ from mamol.data.area import Area
 from mamol.data.holes import natural_at
 from mamol.data.patches import Cutter
 from mamol.data.progress import shown
-from mamol.data.sceneinfo import SCENE, SceneInfo, schema_of, tensor_type
+from mamol.data.sceneinfo import SCENE, SceneInfo, schema_of
 from mamol.data.splits import SPLITS, Pixels
 
 BATCH_BYTES = 32 * 2**20
@@ -156,12 +156,13 @@ def _split_batches(
 ) -> Iterator[pa.RecordBatch]:
     schema = schema_of(info, () if pixels.polygons is None else ("polygon",))
     stored = cutters if info.layout == "patches" else {}
-    per_sample = bytes_as_patches(info.modalities, info.stored_size, 1) if stored else 16
+    per_sample = bytes_as_patches(info.modalities, info.stored_size, 1) if stored else 16 + pixels.labels[:1].nbytes
     for part in _slices(len(pixels), per_sample):
         rows, cols = pixels.rows[part], pixels.cols[part]
         scenes = None if pixels.scenes is None else pixels.scenes[part]
         columns = [_tensor_column(cutter.cut(rows, cols, scenes)) for cutter in stored.values()]
-        columns += [pa.array(pixels.labels[part]), pa.array(rows), pa.array(cols)]
+        label = pixels.labels[part]
+        columns += [_tensor_column(label) if info.tiled else pa.array(label), pa.array(rows), pa.array(cols)]
         available = natural_at(there, len(cutters), info.extents.numbers(rows, cols, scenes))
         columns += [pa.FixedSizeListArray.from_arrays(pa.array(available.ravel()), len(cutters))]
         optional = (None if pixels.polygons is None else pixels.polygons[part], scenes)
@@ -188,4 +189,5 @@ def _slices(length: int, item_bytes: int) -> Iterator[slice]:
 def _tensor_column(array: np.ndarray) -> pa.Array:
     # By way of the storage: from_numpy_ndarray guesses an order of axes from the strides, wrongly where one is 1 long.
     storage = pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array[0].size)
-    return pa.ExtensionArray.from_storage(tensor_type(array.shape[1:]), storage)
+    kind = pa.fixed_shape_tensor(storage.type.value_type, array.shape[1:])
+    return pa.ExtensionArray.from_storage(kind, storage)

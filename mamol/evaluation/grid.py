@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from mamol.core.files import replacing
 from mamol.core.settings import Settings
-from mamol.core.task import TASKS
+from mamol.core.task import TASKS, Task
 from mamol.data.datamodules import Masks
 from mamol.data.missing import Mask
 from mamol.data.tables import AnyTable
+from mamol.evaluation.examples import examples_of
 from mamol.evaluation.markdown import markdown
 from mamol.evaluation.patterns import all_patterns, evaluate_patterns, natural_or_all, under_mask
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import accuracy_plot
-from mamol.evaluation.statistics import SHARES, chance_level, interval_text
+from mamol.evaluation.statistics import chance_level, interval_text
 from mamol.evaluation.text import INTERVAL
 from mamol.evaluation.trained import Trained, open_trained
 from mamol.training.machine import arithmetic, batch_on
@@ -38,7 +39,7 @@ def evaluate(settings: Settings) -> str:
 
     Returns:
         The tables for people, and the folder with ``grid.csv``, ``patterns.csv``, ``evaluation.md`` and
-        ``accuracy.png``; where the table has several scenes, also ``scenes.csv``.
+        ``accuracy.png``; where the table has several scenes, also ``scenes.csv``; of tiles, also examples.
 
     Raises:
         MamolError: Something the user gave does not fit; nothing is written then.
@@ -47,8 +48,7 @@ def evaluate(settings: Settings) -> str:
     asked = settings.evaluate
     masks = draw_masks(trained, asked.evaluate_ratios, asked.evaluate_types)
     probabilities = all_predictions(trained)
-    scenes = score_scenes(probabilities, trained, masks)
-    return _write(trained, score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained), scenes)
+    return _write(trained, probabilities, masks)
 
 
 def all_predictions(trained: Trained) -> NDArray[np.float32]:
@@ -199,7 +199,9 @@ def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.Dat
     return pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))
 
 
-def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame, scenes: pd.DataFrame) -> str:
+def _write(trained: Trained, probabilities: NDArray[np.float32], masks: Drawn) -> str:
+    grid, patterns = score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained)
+    scenes = score_scenes(probabilities, trained, masks)
     folder = trained.folder("evaluation")
     title = trained.title("test")
     text = _as_text(title, trained, grid[grid["present"] == ALL], patterns, scenes)
@@ -210,7 +212,8 @@ def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame, scenes:
     score = trained.task.selection
     chance = chance_level(score, len(trained.classes))
     drawn = accuracy_plot(grid[grid["present"] == ALL], patterns, title, score, chance)
-    save_figure(drawn, folder / "accuracy.png")
+    for name, figure in {"accuracy": drawn, **examples_of(trained.task, trained, probabilities)}.items():
+        save_figure(figure, folder / f"{name}.png")
     with replacing(folder / "evaluation.md") as temporary:
         temporary.write_text(text + "\n", "utf-8")
     return f"{text}\n\n{folder}"
@@ -228,8 +231,8 @@ def _as_text(title: str, trained: Trained, grid: pd.DataFrame, patterns: pd.Data
     if len(scenes):
         parts += [f"## {trained.task.selection} of each scene, {_unit(trained.task.selection)}"]
         parts += [markdown(_wide(scenes, ["scene", "type"], trained.task.selection))]
-    parts += ["## Every sample under each pattern", markdown(_with_intervals(patterns, trained.task.scores))]
-    if set(SHARES) & set(trained.task.scores):
+    parts += ["## Every sample under each pattern", markdown(_with_intervals(patterns, trained.task))]
+    if set(trained.task.shares) & set(trained.task.scores):
         parts += ["Intervals are Wilson's; all patterns are tested on the same samples."]
     return "\n\n".join(parts)
 
@@ -245,11 +248,11 @@ def _wide(rows: pd.DataFrame, by: list[str], score: str) -> pd.DataFrame:
     return wide.reset_index().rename(columns={"type": "missing"})
 
 
-def _with_intervals(patterns: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
+def _with_intervals(patterns: pd.DataFrame, task: Task) -> pd.DataFrame:
     columns = {name: patterns[name] for name in ("present", "n")}
-    for name in scores:
+    for name in task.scores:
         columns[name] = patterns[name]
-        if name in SHARES:
+        if name in task.shares:
             texts = [interval_text(value, n) for value, n in zip(patterns[name], patterns["n"], strict=True)]
             columns[f"{name}, {INTERVAL}"] = pd.Series(texts, index=patterns.index)
     return pd.DataFrame(columns)

@@ -115,7 +115,7 @@ def predictor(network: AnyNetwork, modalities: Sequence[str], device: torch.devi
             for name, bands in sizes.items()
         }
         batch["available"] = torch.from_numpy(available).to(device)
-        logits = network(batch)[0] if pixels else network.classify(batch)
+        logits = network.classify(batch, pixels=pixels)
         return logits.float().softmax(-1).cpu().numpy()
 
     return probabilities

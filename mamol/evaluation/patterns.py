@@ -114,7 +114,7 @@ def evaluate_patterns(
         workers: Loading processes.
 
     Returns:
-        Class probabilities (P, N, K), patterns in the order of ``all_patterns``.
+        What the task keeps, class probabilities (P, N, K) or else, patterns in the order of ``all_patterns``.
 
     Raises:
         MamolError: A probability is NaN or infinite.
@@ -122,14 +122,13 @@ def evaluate_patterns(
     patterns = torch.from_numpy(all_patterns(len(modalities))).to(device)
     task = TASKS.find(table.info.task)
     natural = torch.from_numpy(natural_or_all(table, modalities)).to(device)
-    result = np.empty((len(patterns), len(table), len(network.spec.classes)), np.float32)
+    result = np.empty((len(patterns), len(table), *task.kept_shape(len(network.spec.classes))), np.float32)
     for content in complete_batches(network, table, device, "testing", progress, batch=batch, workers=workers):
         index = content["index"].cpu().numpy()
         for p, pattern in enumerate(patterns):
             left = natural[content["index"]] & pattern
             there = left.where(left.any(1, keepdim=True), natural[content["index"]])
-            logits = network.classify({**content, "available": there})
-            result[p, index] = task.probabilities(logits).cpu().numpy()
+            result[p, index] = network.tested({**content, "available": there}, task)[1].cpu().numpy()
     check_finite(result.swapaxes(0, 1), np.arange(len(table)), str(table.path))
     return result
 

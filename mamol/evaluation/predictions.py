@@ -30,24 +30,24 @@ def frame(
         modalities: Names in the order of the features, M of them.
         mask: (N, M) bool, True where present.
         index: (n,) tested samples.
-        probabilities: (n, K) of them.
+        probabilities: (n, K) of them, or what else the task keeps.
 
     Returns:
         n rows with ``index``, the table's ``keys`` (``row`` and ``col``, of several scenes ``scene`` before them; or
         ``id`` and ``text``), ``label`` and ``prediction`` (class numbers from 0; where samples have any number of
-        classes, lists of them), ``pattern`` (text), and ``p_<class>`` for each class. ``attrs`` says which table it
+        classes, lists of them), ``pattern`` (text), and ``p_<class>`` for each class; of tiles the columns of their
+        task. ``attrs`` says which table it
         was, and the names of several scenes.
     """
     info = table.info
     columns: dict[str, Any] = {
         "index": index,
         **{name: column[index] for name, column in table.keys.items()},
-        "label": _numbers(table.label[index]),
-        "prediction": _numbers(TASKS.find(info.task).predictions(probabilities)),
         "pattern": [pattern_name(row, modalities) for row in mask[index]],
+        **TASKS.find(info.task).columns(probabilities, table.label[index], info.classes),
     }
-    columns |= {f"{PROBABILITY}{name}": probabilities[:, k] for k, name in enumerate(info.classes)}
-    kept = pd.DataFrame(columns)
+    first = ("index", *table.keys, "label", "prediction", "pattern")
+    kept = pd.DataFrame({name: columns[name] for name in (*first, *columns)})
     kept.attrs = {
         "dataset": info.dataset,
         "task": info.task,
@@ -57,11 +57,6 @@ def frame(
         **({"scenes": list(table.parts)} if table.parts else {}),
     }
     return kept
-
-
-def _numbers(label: NDArray[Any]) -> NDArray[Any] | list[list[int]]:
-    """Class numbers (n,) as they are, those of (n, K) as lists."""
-    return label if label.ndim == 1 else [np.flatnonzero(row).tolist() for row in label]
 
 
 def write_predictions(path: Path, kept: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> None:

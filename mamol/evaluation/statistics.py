@@ -183,7 +183,7 @@ def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> Comparison:
         if not is_integer_dtype(kept["label"]):
             raise MamolError(
                 f"{name}: its samples have any number of classes, and only predictions with one class per sample are "
-                "compared sample by sample; compare the F1 of several seeds"
+                "compared sample by sample (pixels of one tile are alike); compare the scores of several seeds"
             )
     here = ["index", *first.attrs.get("keys", KEYS), "label"]
     if first.attrs["fingerprint"] != second.attrs["fingerprint"] or not first[here].equals(second[here]):

@@ -12,7 +12,7 @@ from mamol.core.task import TASKS, Task
 from mamol.data.datamodules import MultimodalData
 from mamol.data.tables import AnyTable
 from mamol.evaluation.marking import marked
-from mamol.network.building import chosen_inputs
+from mamol.network.building import check_answers, chosen_inputs
 from mamol.training.checkpoints import (
     check_same_network,
     checkpoint_file,
@@ -117,6 +117,7 @@ def open_trained(settings: Settings, command: str) -> Trained:
     identity = data_identity(table, data.tables["train"].fingerprint)
     warn_of_other_pixels(info, identity, run.load_path, data_root)
     network = restore(info, state, settings.network.clip_weights, run.load_path)
+    check_answers(network, table)
     device = device_of(settings.machine)
     network.to(device).eval()
     return Trained(settings, checkpoint, network, data, device)

@@ -9,6 +9,7 @@ from mamol.core.groups import DataSettings, MethodSettings, NetworkSettings
 from mamol.core.modality import WINDOW, Modality
 from mamol.core.network import NETWORKS, PARTS, AnyNetwork
 from mamol.core.spec import NetworkSpec
+from mamol.core.task import TASKS
 from mamol.data.tableinfo import TableInfo
 
 
@@ -87,6 +88,23 @@ def assemble(spec: NetworkSpec, clip_weights: str, seed: int = 0) -> AnyNetwork:
     return NETWORKS.find(spec.network).build(spec, clip_weights, seed)
 
 
+def check_answers(network: AnyNetwork, info: TableInfo) -> None:
+    """Refuses a network that says less of a sample than the labels of a table do.
+
+    Args:
+        network: It.
+        info: What the table says about itself.
+
+    Raises:
+        MamolError: All pixels of the table's tiles are labelled, and the network classifies one of them.
+    """
+    if TASKS.find(info.task).pixels and not network.dense:
+        raise MamolError(
+            f"head={network.spec.head}: classifies the pixel in the middle of a window, and the table is of tiles with "
+            "a label for every pixel; use head=pixels, or network=unet"
+        )
+
+
 def network_for(
     info: TableInfo,
     modalities: Sequence[str],
@@ -111,6 +129,7 @@ def network_for(
     inputs = chosen_inputs(info, modalities)
     spec = spec_of(inputs, info.classes, info.window, network, method, data.image_size)
     built = assemble(spec, network.clip_weights, seed)
+    check_answers(built, info)
     if data.normalise and info.normalisation is not None:
         built.normalise(*info.normalisation)
     return built

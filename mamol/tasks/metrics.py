@@ -1,5 +1,6 @@
-"""OA, AA, kappa and recall per class from a confusion matrix."""
+"""OA, AA, kappa; recall, intersection over union and F1 per class; all from a confusion matrix."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,3 +54,35 @@ def recall(matrix: NDArray[np.int64]) -> list[float | None]:
     """
     truth = matrix.sum(1)
     return [100 * float(matrix[k, k] / truth[k]) if truth[k] else None for k in range(len(matrix))]
+
+
+def iou(matrix: NDArray[np.int64]) -> list[float | None]:
+    """Intersection over union of each class in percent, None where it is neither true nor predicted.
+
+    Args:
+        matrix: (K, K), rows are the truth.
+    """
+    return _shares(np.diag(matrix), matrix.sum(0) + matrix.sum(1) - np.diag(matrix))
+
+
+def f1(matrix: NDArray[np.int64]) -> list[float | None]:
+    """F1 of each class in percent, None where it is neither true nor predicted.
+
+    Args:
+        matrix: (K, K), rows are the truth.
+    """
+    return _shares(2 * np.diag(matrix), matrix.sum(0) + matrix.sum(1))
+
+
+def _shares(part: NDArray[np.int64], whole: NDArray[np.int64]) -> list[float | None]:
+    return [100 * float(a / b) if b else None for a, b in zip(part, whole, strict=True)]
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are there; None without any.
+
+    Args:
+        values: Of each class.
+    """
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None

@@ -1,6 +1,7 @@
 """One class per sample: overall accuracy, mean recall, kappa."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,27 @@ class SingleLabel(Task):
 
     scores: tuple[str, ...] = ("OA", "AA", "kappa")
     weight: tuple[float, ...] | None = None
+    dice: bool = False
+
+    def with_loss(self, name: str) -> Task:
+        """``ce+dice`` adds the Dice loss to the cross-entropy."""
+        task = copy(self)
+        task.dice = name == "ce+dice"
+        return task
 
     def balanced(self, counts: Sequence[int]) -> Task:
         """A sample weighs inversely to the number of its class; the loss is the mean by weight."""
-        task = type(self)()
+        task = copy(self)
         most = max(counts, default=0)
         task.weight = tuple(most / max(count, 1) for count in counts)
         return task
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Cross-entropy; of the pixels of windows, the mean over all that are labelled."""
+        logits, label = logits.flatten(0, -2), label.flatten()
         weight = None if self.weight is None else logits.new_tensor(self.weight)
-        return functional.cross_entropy(logits.flatten(0, -2), label.flatten(), weight, ignore_index=UNLABELLED)
+        entropy = functional.cross_entropy(logits, label, weight, ignore_index=UNLABELLED)
+        return entropy + dice_loss(logits, label) if self.dice else entropy
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """They sum to one."""
@@ -64,3 +74,18 @@ class SingleLabel(Task):
             (K, K) counts, rows are the truth.
         """
         return confusion(self.predictions(probabilities), label, probabilities.shape[1])
+
+
+def dice_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """One less soft Dice, 2 Σ p y / (Σ p + Σ y), mean over the classes that are labelled somewhere.
+
+    Args:
+        logits: (n, K).
+        label: (n,), ``UNLABELLED`` at what does not count.
+    """
+    labelled = label != UNLABELLED
+    said = logits[labelled].float().softmax(1)
+    truth = functional.one_hot(label[labelled], logits.shape[1]).to(said.dtype)
+    occurs = truth.sum(0) > 0
+    both, either = (2 * (said * truth).sum(0))[occurs], (said.sum(0) + truth.sum(0))[occurs]
+    return 1 - (both / either).mean()

@@ -28,7 +28,7 @@ class Classifier(pl.LightningModule):
         network: The network.
         task: What the labels are.
         result: Scores of the last test, as ``mamol.core.task.Task.report`` gives them.
-        predictions: Samples of the last test, (n,), and their class probabilities, (n, K).
+        predictions: Samples of the last test, (n,), and what the task keeps of them, such as probabilities (n, K).
     """
 
     def __init__(self, network: AnyNetwork, settings: TrainingSettings, data: MultimodalData, seed: int = 0) -> None:
@@ -45,7 +45,7 @@ class Classifier(pl.LightningModule):
         self.settings = settings
         self.data = data
         self.seed = seed
-        self.task = TASKS.find(data.info.task)
+        self.task = TASKS.find(data.info.task).with_loss(settings.loss)
         if settings.class_weight == "balanced":
             self.task = self.task.balanced(list(data.info.counts["train"].values()))
         classes = len(data.info.classes)
@@ -154,12 +154,12 @@ class Classifier(pl.LightningModule):
         return cast(KeptPredictions, self.kept[split])
 
     def _predict(self, split: str, batch: Batch) -> Tensor:
-        logits = self.network.classify(batch)
-        self._kept(split).update(batch["index"], self.task.probabilities(logits))
+        logits, kept = self.network.tested(batch, self.task)
+        self._kept(split).update(batch["index"], kept)
         return logits
 
     def _of_all_ranks(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        index, probabilities = (values.cpu().numpy() for values in self._kept(split).compute())
+        index, probabilities = (values.cpu().numpy() for values in self._kept(split).found())
         check_finite(probabilities, index, str(self.data.tables[split].path))
         return index, probabilities
 

@@ -170,7 +170,7 @@ def test_ranks_share_the_samples(samples: int, size: int, ranks: int, seed: int,
             mine = list(batches)
             assert len(mine) == len(batches)
             assert all(len(index) <= size for index, *_ in mine)
-            assert all((mask == drawn.of_epoch(epoch)[index]).all() for index, mask, _ in mine)
+            assert all((mask == drawn.of_epoch(epoch)[index]).all() for index, mask, *_ in mine)
             counts.append(len(mine))
             seen += [int(number) for index, *_ in mine for number in index]
         if shuffle:

@@ -68,6 +68,16 @@ def test_a_sample_tested_twice_is_a_bug() -> None:
         kept.compute()
 
 
+@pytest.mark.parametrize("tested", [[1], []])
+def test_a_table_may_have_one_sample_or_none(tested: list[int]) -> None:
+    """Of which torchmetrics makes scalars."""
+    kept = KeptPredictions(2, 1, 1)
+    kept.update(torch.tensor(tested, dtype=torch.long), torch.ones(len(tested), 1, 1))
+    index, probabilities = kept.found()
+    assert index.tolist() == tested
+    assert probabilities.shape == (len(tested), 1, 1)
+
+
 def test_reading_tells_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(MamolError, match="no such predictions; test a checkpoint"):
         read_predictions(tmp_path)

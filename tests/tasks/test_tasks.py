@@ -148,6 +148,7 @@ def test_what_picks_the_best_checkpoint() -> None:
         "classes": "OA",
         "genres": "F1_macro",
         "binary": "AUROC",
+        "segmentation": "mIoU",
     }
 
 
