@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
+from mamol.core.seal import KEY, UNSEALED, seal
 from mamol.data.area import Area
 from mamol.data.holes import natural_at
 from mamol.data.patches import Cutter
@@ -143,9 +144,11 @@ def write_files(out: Path, jobs: Mapping[str, tuple[pa.Schema, Iterable[pa.Recor
     with ExitStack() as finished:
         for name, (schema, batches) in jobs.items():
             temporary = finished.enter_context(replacing(out / f"{name}.arrow"))
-            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            marked = schema.with_metadata({**schema.metadata, KEY: UNSEALED})
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, marked) as writer:
                 for batch in shown(batches, f"writing {name}"):
                     writer.write_batch(batch)
+            seal(temporary)
     if SCENE not in jobs:
         (out / f"{SCENE}.arrow").unlink(missing_ok=True)
     return [out / f"{name}.arrow" for name in jobs]
