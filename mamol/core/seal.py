@@ -52,17 +52,19 @@ def verify(path: Path, remedy: str) -> str:
     """Computes the checksum of a file again; each state of a file once per process.
 
     Args:
-        path: The file, not empty.
+        path: The file.
         remedy: What to do where it was damaged, for the message.
 
     Returns:
         It, 64 hex digits; "" of a file without one, which is told in a warning.
 
     Raises:
-        MamolError: It is another one.
+        MamolError: It is another one, or the file is empty.
         OSError: The file cannot be read.
     """
     state = path.stat()
+    if not state.st_size:
+        raise MamolError(f"{path}: is empty; {remedy}")
     return _verified(path, remedy, (state.st_ino, state.st_size, state.st_mtime_ns))
 
 
@@ -71,10 +73,7 @@ def _verified(path: Path, remedy: str, state: tuple[int, ...]) -> str:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         places = _places(content)
         if not places:
-            logger.warning(
-                "%s has no checksum, like files of earlier versions and other programs: damage would not be noticed",
-                path,
-            )
+            logger.warning("%s has no checksum, as of an earlier version or another program: damage stays unseen", path)
             return ""
         digest = _digest(content, places)
         if any(content[place : place + 64] != digest for place in places):

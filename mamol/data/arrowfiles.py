@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mamol.core.errors import MamolError
+from mamol.core.files import finish_publishing
 from mamol.core.seal import verify
 
 FORMAT_VERSION = 1
@@ -26,6 +27,7 @@ def map_file(path: Path) -> tuple[bytes, pa.Table]:
     Raises:
         MamolError: If it is missing, truncated, damaged or not written by make_arrow.py.
     """
+    finish_publishing(path.parent)
     if not path.is_file():
         raise MamolError(f"{path}: no such table; build it with make_arrow.py")
     try:
