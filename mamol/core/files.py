@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -82,7 +83,6 @@ def publishing(folder: Path, gone: Collection[str] = ()) -> Iterator[Callable[[s
     Raises:
         MamolError: Another process writes there at the moment.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         finish_publishing(folder)
         sweep(folder)
@@ -133,16 +133,25 @@ def finish_publishing(folder: Path) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[Path]:
     """Keeps other processes from writing to a folder, without a file that could be left behind.
 
     Args:
-        folder: It is there.
+        folder: It is created, and removed again where nothing was written.
+
+    Yields:
+        The folder.
 
     Raises:
-        MamolError: Another process writes there at the moment.
+        MamolError: Nothing can be written there, or another process writes there at the moment.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise MamolError(f"{folder}: cannot be written ({error.strerror}); give another folder") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,7 +159,9 @@ def alone(folder: Path) -> Iterator[None]:
             raise MamolError(
                 f"{folder}: another process is writing there; wait for its end, or give another folder"
             ) from None
-        yield
+        yield folder
+        with suppress(OSError):  # there is something in it
+            folder.rmdir()
     finally:
         os.close(handle)
 

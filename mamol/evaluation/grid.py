@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mamol.core.files import replacing
+from mamol.core.files import alone, replacing
 from mamol.core.settings import Settings
 from mamol.core.task import TASKS
 from mamol.data.datamodules import Masks
@@ -46,9 +47,11 @@ def evaluate(settings: Settings) -> str:
     trained = open_trained(settings, "evaluate")
     asked = settings.evaluate
     masks = draw_masks(trained, asked.evaluate_ratios, asked.evaluate_types)
-    probabilities = all_predictions(trained)
-    scenes = score_scenes(probabilities, trained, masks)
-    return _write(trained, score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained), scenes)
+    with alone(trained.folder("evaluation")) as folder:
+        probabilities = all_predictions(trained)
+        scenes = score_scenes(probabilities, trained, masks)
+        grid, patterns = score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained)
+        return _write(folder, trained, grid, patterns, scenes)
 
 
 def all_predictions(trained: Trained) -> NDArray[np.float32]:
@@ -199,8 +202,7 @@ def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.Dat
     return pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))
 
 
-def _write(trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame, scenes: pd.DataFrame) -> str:
-    folder = trained.folder("evaluation")
+def _write(folder: Path, trained: Trained, grid: pd.DataFrame, patterns: pd.DataFrame, scenes: pd.DataFrame) -> str:
     title = trained.title("test")
     text = _as_text(title, trained, grid[grid["present"] == ALL], patterns, scenes)
     of_scenes = {"scenes": scenes} if len(scenes) else {}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamol.core.errors import MamolError
-from mamol.core.files import replacing
+from mamol.core.files import alone, replacing
 from mamol.core.names import pattern_name
 from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
@@ -52,7 +53,12 @@ def routing(settings: Settings) -> str:
     )
     if not len(chosen):
         raise MamolError(f"routing_class={wanted}: the test table has no sample of this class")
-    with arithmetic(settings.training.precision, trained.device):
+    folder, title = trained.folder("routing"), trained.title("routing")
+    if number is not None:
+        name = trained.classes[number]
+        folder /= f"class_{number + 1}_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
+        title += f", class {number + 1}: {name}"
+    with alone(folder), arithmetic(settings.training.precision, trained.device):
         used = usage(
             trained.network,
             trained.table,
@@ -63,13 +69,12 @@ def routing(settings: Settings) -> str:
             batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
             workers=settings.machine.num_workers,
         )
+        return _write(folder, title, used)
+
+
+def _write(folder: Path, title: str, used: pd.DataFrame) -> str:
+    """The files, and what people are told."""
     bits = information(used)
-    folder = trained.folder("routing")
-    title = trained.title("routing")
-    if number is not None:
-        name = trained.classes[number]
-        folder /= f"class_{number + 1}_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
-        title += f", class {number + 1}: {name}"
     for file, frame in (("usage", used), ("information", bits)):
         with replacing(folder / f"{file}.csv") as temporary:
             frame.to_csv(temporary, index=False)
