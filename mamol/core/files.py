@@ -54,6 +54,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        OSError: It cannot be written; with its name.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +65,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """Checkpoints of the trainable part: a safetensors file whose header says what it belongs to."""
 
+import errno
 import json
 import logging
 from collections.abc import Mapping
@@ -137,8 +138,14 @@ def write_state(path: Path, state: Mapping[str, Tensor], info: CheckpointInfo) -
         path: A new ``.safetensors`` file.
         state: Full name to weights.
         info: What they belong to.
+
+    Raises:
+        OSError: They cannot be written.
     """
-    save_file(dict(state), path, metadata={KEY: info.to_json(), SEAL: UNSEALED})
+    try:
+        save_file(dict(state), path, metadata={KEY: info.to_json(), SEAL: UNSEALED})
+    except SafetensorError as error:  # its own name for all that a disk can do
+        raise OSError(errno.EIO, str(error), str(path)) from error
     seal(path)
 
 
