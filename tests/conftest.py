@@ -9,6 +9,7 @@ from scipy.io import loadmat, savemat
 
 import make_arrow
 from mamol.data.synthetic import write_synthetic_scene
+from mamol.evaluation.mapfiles import MapFiles
 from tests.lines import trained
 
 
@@ -52,3 +53,9 @@ def table_folder(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 def finished_run(table_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of two epochs."""
     return trained(tmp_path_factory.mktemp("runs"), f"data_root={table_folder}", "exp_name=done", "max_epoch=2")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps without their pictures, which take longer than the rest of a small map."""
+    monkeypatch.setattr(MapFiles, "_save_png", lambda files, path: [path] * bool(path.write_bytes(b"no picture")))

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
+from mamol.core.seal import write_sealed_json
 from mamol.core.spec import NetworkSpec
 from mamol.evaluation.markdown import markdown
 from mamol.evaluation.marking import marked
-from mamol.training.checkpoints import ADAPTER, KEY, CheckpointInfo
+from mamol.evaluation.results import METRICS
+from mamol.training.checkpoints import ADAPTER, CheckpointInfo, write_state
 
 DESCRIPTION = "description.json"
 CARD = "README.md"
-METRICS = "metrics.json"
 
 
 def save_adapter(
@@ -42,11 +42,10 @@ def save_adapter(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        text = info.to_json()
-        save_file(dict(state), temporary / ADAPTER, metadata={KEY: text})
-        write_json(temporary / DESCRIPTION, json.loads(text))
+        write_state(temporary / ADAPTER, state, info)
+        write_json(temporary / DESCRIPTION, json.loads(info.to_json()))
         if metrics is not None:
-            write_json(temporary / METRICS, metrics)
+            write_sealed_json(temporary / METRICS, metrics)
         (temporary / CARD).write_text(model_card(folder.name, info, metrics), "utf-8")
         temporary.replace(folder)
     except OSError as error:

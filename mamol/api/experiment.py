@@ -11,15 +11,17 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
+from mamol.core.seal import verify
 from mamol.core.settings import Settings
 from mamol.core.version import VERSION
+from mamol.data.arrowfiles import REBUILD
 from mamol.data.datamodules import MultimodalData
 from mamol.evaluation.results import write_results
 from mamol.evaluation.text import as_text
 from mamol.network import parameters
 from mamol.network.building import network_for
-from mamol.training.callbacks import History, KeepBest, KeepLast
-from mamol.training.checkpoints import data_identity, load_into, warn_of_other_pixels
+from mamol.training.callbacks import History, KeepBest, KeepLast, SealedCheckpoints
+from mamol.training.checkpoints import DAMAGED, checkpoint_file, data_identity, load_into, warn_of_other_pixels
 from mamol.training.machine import decide_threads, devices_of, precision_of, progress_bars, use_threads
 from mamol.training.module import Classifier
 from mamol.training.resume import resumable
@@ -144,7 +146,7 @@ class Experiment:
             "missing": self.data.realised_missing(),
             "params": parameters.count(network),
             "seconds": seconds,
-            "data": {**self.identity, **self.data.info.about()},
+            "data": {**self.identity, **self.data.info.about(), "sha256": self._checksums()},
             "backbone": {
                 "name": network.spec.backbone,
                 "weights": network.origin,
@@ -153,8 +155,18 @@ class Experiment:
             },
             "method": network.spec.label,
             "checkpoint": self.settings.run.load_path if best.path is None else str(best.path.name),
+            "checkpoint_sha256": self._tested_weights(best),
             "limit_batches": self.settings.training.limit_batches,
         }
+
+    def _checksums(self) -> dict[str, str]:
+        """Of the table's files."""
+        return {split: verify(table.path, REBUILD) for split, table in self.data.tables.items()}
+
+    def _tested_weights(self, best: KeepBest) -> str:
+        """The checksum of the tested checkpoint; "" of one without."""
+        path = best.path or self.settings.run.load_path
+        return verify(checkpoint_file(path), DAMAGED) if path else ""
 
     def _limited_as_text(self, tested: int) -> str:
         """What a reader of the scores must know of a run with ``limit_batches``; nothing of any other."""
@@ -204,6 +216,7 @@ class Experiment:
             enable_progress_bar=machine.progress_bar,
             enable_model_summary=False,
             default_root_dir=folder,
+            plugins=[SealedCheckpoints()],
         )
 
     def batches_between_validations(self) -> int | None:

@@ -1,6 +1,5 @@
 """A trained run as an object: its scores, predictions on windows, maps of scenes, tests at any missing rate."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from mamol.api.adapter import METRICS, save_adapter
+from mamol.api.adapter import save_adapter
 from mamol.api.experiment import Experiment
 from mamol.core.errors import MamolError
 from mamol.core.network import AnyNetwork
@@ -28,6 +27,7 @@ from mamol.evaluation.fitting import check_bands, check_stride, map_title, min_v
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.mapper import Mapper, draw_map, predictor
 from mamol.evaluation.maps import Map
+from mamol.evaluation.results import METRICS, read_metrics
 from mamol.evaluation.trained import open_trained
 from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore, run_of
 from mamol.training.machine import batch_on, decide_threads, device_of, use_threads
@@ -79,8 +79,8 @@ class Run:
 
     def _tested(self) -> dict[str, Any] | None:
         """``metrics.json``, if there is one."""
-        path = (self.folder or self.checkpoint.parent) / METRICS
-        return json.loads(path.read_text("utf-8")) if path.is_file() else None
+        folder = self.folder or self.checkpoint.parent
+        return read_metrics(folder) if (folder / METRICS).is_file() else None
 
     @cached_property
     def network(self) -> AnyNetwork:

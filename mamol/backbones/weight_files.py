@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.utils.show_pickle import DumpUnpickler, FakeObject
 
 from mamol.core.errors import MamolError
+from mamol.core.files import sha256_of
+from mamol.core.seal import verify
 
 _STORAGE_TYPES = {
     "HalfStorage": torch.float16,
@@ -42,12 +44,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], bool]:
         The tensors by name, as stored; and whether the file is a TorchScript archive.
 
     Raises:
-        MamolError: No such file; truncated or damaged; content that only arbitrary unpickling could read.
+        MamolError: No such file; truncated or damaged, or another sha256 than that in ``<file>.sha256`` beside it;
+            content that only arbitrary unpickling could read.
     """
     if not path.is_file():
         raise MamolError(
             f"clip_weights={path}: no such file or folder; give the path of a weight file, 'openai' or 'random'"
         )
+    _check_sum(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path), False
     if not _is_zip(path):
@@ -64,6 +68,21 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], bool]:
     if script is None:
         return _read_torch(path), False
     return _read_torchscript(path, script.removesuffix("constants.pkl")), True
+
+
+def _check_sum(path: Path) -> None:
+    """Compares with ``<file>.sha256``, as sha256sum writes it, or with the checksum inside; zip files have their own.
+
+    Raises:
+        MamolError: It is another one.
+    """
+    beside = path.with_name(f"{path.name}.sha256")
+    if beside.is_file():
+        told = beside.read_text("utf-8", errors="replace").split()
+        if not told or told[0].lower() != sha256_of(path):
+            raise _unreadable(path, f"its sha256 is not the one in {beside.name}")
+    elif not _is_zip(path) and path.stat().st_size:
+        verify(path, "get the file again")
 
 
 def _is_zip(path: Path) -> bool:

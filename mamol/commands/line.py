@@ -72,6 +72,11 @@ class CommandLine:
         except (MamolError, SacredError) as error:
             sys.stderr.write(f"error: {error}\n")
             return 1
+        except OSError as error:
+            if error.filename is None:
+                raise
+            sys.stderr.write(f"error: {error.filename}: {error.strerror}; free some disk, or give another folder\n")
+            return 1
         except SystemExit as leaving:
             if not isinstance(leaving.code, str):
                 raise

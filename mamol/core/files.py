@@ -1,12 +1,48 @@
 """Files that are either whole or not there."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import platform
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from mamol.core.errors import MamolError
+
+JOURNAL = ".publishing.json"
+_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)@(?P<host>[^@]*)\.tmp")
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside ``path`` that says whose it is."""
+    return path.with_name(f".{path.name}.{os.getpid()}@{platform.node()}.tmp")
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes of this machine left half-written in a folder.
+
+    Args:
+        folder: It need not be there.
+    """
+    for path in folder.glob(".*.tmp"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and found["host"] == platform.node() and not _alive(int(found["process"])):
+            path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of somebody else
+        return True
+    return True
 
 
 @contextmanager
@@ -18,15 +54,121 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        OSError: It cannot be written; with its name.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sweep(path.parent)
+    temporary = _temporary(path)
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def publishing(folder: Path, gone: Collection[str] = ()) -> Iterator[Callable[[str], Path]]:
+    """Several files of a folder that replace earlier ones together: all of them or none, whenever it is stopped.
+
+    They are written under temporary names, then listed in a journal, then renamed. Who is killed before the journal is
+    there leaves the earlier files; behind it, whoever comes next renames the rest (``finish_publishing``).
+
+    Args:
+        folder: It is created.
+        gone: Names of earlier files that are removed with it.
+
+    Yields:
+        A function from a file's name to the path to write it to.
+
+    Raises:
+        MamolError: Another process writes there at the moment.
+    """
+    with alone(folder):
+        finish_publishing(folder)
+        sweep(folder)
+        wanted: dict[str, str] = {}
+
+        def place(name: str) -> Path:
+            wanted[name] = _temporary(folder / name).name
+            return folder / wanted[name]
+
+        try:
+            yield place
+            write_json(folder / JOURNAL, {"new": wanted, "gone": sorted(gone)})
+        except BaseException:
+            for name in wanted.values():
+                (folder / name).unlink(missing_ok=True)
+            raise
+        finish_publishing(folder)
+
+
+def finish_publishing(folder: Path) -> None:
+    """Renames what a killed writer had finished and listed.
+
+    Args:
+        folder: Of its files.
+
+    Raises:
+        MamolError: It cannot be done, or the journal is none.
+    """
+    journal = folder / JOURNAL
+    if not journal.is_file():
+        return
+    try:
+        listed = json.loads(journal.read_text("utf-8"))
+        new, gone = listed["new"], listed["gone"]
+        if strange := [name for name in (*new, *new.values(), *gone) if Path(name).name != name]:
+            raise ValueError(f"{strange[0]!r} is no name of a file")
+        for name, temporary in new.items():
+            with suppress(FileNotFoundError):  # renamed already
+                (folder / temporary).replace(folder / name)
+        for name in gone:
+            (folder / name).unlink(missing_ok=True)
+        journal.unlink(missing_ok=True)
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise MamolError(
+            f"{folder}: its files were not replaced to the end, and {JOURNAL} in it cannot be followed ({error}); "
+            "write them again"
+        ) from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[Path]:
+    """Keeps other processes from writing to a folder, without a file that could be left behind.
+
+    Args:
+        folder: It is created, and removed again where nothing was written.
+
+    Yields:
+        The folder.
+
+    Raises:
+        MamolError: Nothing can be written there, or another process writes there at the moment.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise MamolError(f"{folder}: cannot be written ({error.strerror}); give another folder") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MamolError(
+                f"{folder}: another process is writing there; wait for its end, or give another folder"
+            ) from None
+        yield folder
+        with suppress(OSError):  # there is something in it
+            folder.rmdir()
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path | str, content: Any) -> None:  # noqa: ANN401 - JSON is any nesting of plain values

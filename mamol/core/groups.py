@@ -23,7 +23,7 @@ class RunSettings:
 
     exp_name: str = option("mamol", o.NAME, "results lie in <log_dir>/<exp_name>_seed<seed>/", decides=False)
     log_dir: str = option("result", o.TEXT, "folder of all runs", decides=False)
-    seed: int = option(0, o.integer(0), "of initial weights, sample order and missing patterns")
+    seed: int = option(0, o.SEED, "of initial weights, sample order and missing patterns")
     load_path: str = option(
         "", o.TEXT, "checkpoint, or run folder, to test, to predict with, or to start training from", decides=False
     )

@@ -166,8 +166,10 @@ def words(text: str, accepts: Callable[[str], bool], convert: Callable[[list[str
     )
 
 
-TEXT = Allowed("a text", lambda v: isinstance(v, str))
-NAME = Allowed("a name without / and spaces", lambda v: isinstance(v, str) and v != "" and not set(v) & set("/\\ "))
+TEXT = Allowed("a text without NUL", lambda v: isinstance(v, str) and "\0" not in v)
+NAME = Allowed("a name without / and spaces", lambda v: isinstance(v, str) and v != "" and not set(v) & set("/\\ \0"))
+SEED = Allowed("a whole number from 0 to 4294967295", lambda v: _is_integer(v) and 0 <= v < 2**32)
+"""What all libraries take."""
 FLAG = Allowed("True or False", lambda v: isinstance(v, bool))
 RATE = number("a number from 0 to 1", lambda v: 0 <= v <= 1)
 POSITIVE = number("a number above 0", lambda v: v > 0)

@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from mamol.core.errors import MamolError
+from mamol.core.files import finish_publishing
+from mamol.core.seal import verify
 
 FORMAT_VERSION = 1
 SCENE_VERSION = 2
@@ -23,8 +25,9 @@ def map_file(path: Path) -> tuple[bytes, pa.Table]:
         path: An Arrow IPC file that make_arrow.py wrote.
 
     Raises:
-        MamolError: If it is missing, truncated or not written by make_arrow.py.
+        MamolError: If it is missing, truncated, damaged or not written by make_arrow.py.
     """
+    finish_publishing(path.parent)
     if not path.is_file():
         raise MamolError(f"{path}: no such table; build it with make_arrow.py")
     try:
@@ -34,6 +37,7 @@ def map_file(path: Path) -> tuple[bytes, pa.Table]:
     metadata = table.schema.metadata or {}
     if METADATA_KEY not in metadata:
         raise MamolError(f"{path}: an Arrow file, but not a table of make_arrow.py; give its output folder")
+    verify(path, REBUILD)
     return metadata[METADATA_KEY], table
 
 

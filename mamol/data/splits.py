@@ -100,7 +100,7 @@ def draw(
 
     Raises:
         MamolError: If the protocol is unknown or needs maps that are not there, a number is out of range, or a class
-            gets no training pixel.
+            gets no training pixel, or nothing is left to test.
     """
     check_request(protocol, per_class, seed)
     wanted = {split: _limit(per_class.get(split), DEFAULT_PER_CLASS[split]) for split in SPLITS}
@@ -121,6 +121,11 @@ def draw(
     pixels = {split: _pixels(*chosen[split], maps, extents) for split in SPLITS}
     way_out = "choose another protocol or seed, or merge the class with another"
     refuse_untrained(protocol, int(maps.every.max()), pixels["train"].labels, classes, way_out)
+    if not len(pixels["test"]):
+        raise MamolError(
+            f"protocol {protocol}: no pixel is left for testing; choose another protocol or seed, fewer training "
+            "pixels, or smaller windows"
+        )
     return Split(pixels, shortfall)
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mamol.core.errors import MamolError
-from mamol.core.files import replacing
+from mamol.core.files import publishing
+from mamol.core.seal import KEY, UNSEALED, seal
 from mamol.data.area import Area
 from mamol.data.holes import natural_at
 from mamol.data.patches import Cutter
@@ -104,9 +104,7 @@ def write_tables(
     pixels: Mapping[str, Pixels],
     there: Sequence[NDArray[np.bool_]] | None = None,
 ) -> list[Path]:
-    """Writes an output: all files under temporary names, then renamed one after the other.
-
-    Should that be interrupted between two renames, the files' ``output`` differ and the reader refuses them.
+    """Writes an output; it replaces an earlier one as a whole, or not at all.
 
     Args:
         out: The folder; it is created.
@@ -131,7 +129,7 @@ def write_tables(
 
 
 def write_files(out: Path, jobs: Mapping[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]]) -> list[Path]:
-    """Writes the files of an output, one after the other, and renames them at the end; a batch at a time is in memory.
+    """Writes the files of an output, which replace earlier ones together; a batch at a time is in memory.
 
     Args:
         out: The folder; it is created.
@@ -140,14 +138,14 @@ def write_files(out: Path, jobs: Mapping[str, tuple[pa.Schema, Iterable[pa.Recor
     Returns:
         The files.
     """
-    with ExitStack() as finished:
+    with publishing(out, () if SCENE in jobs else [f"{SCENE}.arrow"]) as place:
         for name, (schema, batches) in jobs.items():
-            temporary = finished.enter_context(replacing(out / f"{name}.arrow"))
-            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            temporary = place(f"{name}.arrow")
+            marked = schema.with_metadata({**schema.metadata, KEY: UNSEALED})
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, marked) as writer:
                 for batch in shown(batches, f"writing {name}"):
                     writer.write_batch(batch)
-    if SCENE not in jobs:
-        (out / f"{SCENE}.arrow").unlink(missing_ok=True)
+            seal(temporary)
     return [out / f"{name}.arrow" for name in jobs]
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mamol.core.files import replacing
+from mamol.core.files import alone, replacing
 from mamol.core.settings import Settings
 from mamol.core.task import TASKS, Task
 from mamol.data.datamodules import Masks
@@ -47,8 +48,8 @@ def evaluate(settings: Settings) -> str:
     trained = open_trained(settings, "evaluate")
     asked = settings.evaluate
     masks = draw_masks(trained, asked.evaluate_ratios, asked.evaluate_types)
-    probabilities = all_predictions(trained)
-    return _write(trained, probabilities, masks)
+    with alone(trained.folder("evaluation")) as folder:
+        return _write(folder, trained, all_predictions(trained), masks)
 
 
 def all_predictions(trained: Trained) -> NDArray[np.float32]:
@@ -199,10 +200,9 @@ def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.Dat
     return pd.DataFrame(rows).astype(dict.fromkeys(trained.task.scores, float))
 
 
-def _write(trained: Trained, probabilities: NDArray[np.float32], masks: Drawn) -> str:
+def _write(folder: Path, trained: Trained, probabilities: NDArray[np.float32], masks: Drawn) -> str:
     grid, patterns = score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained)
     scenes = score_scenes(probabilities, trained, masks)
-    folder = trained.folder("evaluation")
     title = trained.title("test")
     text = _as_text(title, trained, grid[grid["present"] == ALL], patterns, scenes)
     of_scenes = {"scenes": scenes} if len(scenes) else {}

@@ -18,6 +18,8 @@ from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_map import map_figure
 
+MAT_HEADER = b"MATLAB 5.0 MAT-file, written by mamol".ljust(116)
+"""In place of scipy's, which has the time in it: equal maps are equal files."""
 MOST_IN_MEMORY = 25_000_000  # pixels of a map that is also written as arrays
 MOST_SHOWN = 1500  # rows or columns of the picture
 
@@ -115,6 +117,8 @@ class MapFiles:
             content |= {"sensors": self._joined("sensors"), "modalities": np.array(self.info.modalities, dtype=object)}
         with replacing(path) as temporary:
             savemat(temporary, content, appendmat=False, do_compression=True)
+            with temporary.open("r+b") as file:
+                file.write(MAT_HEADER)
         return [path]
 
     def _save_npy(self, path: Path) -> list[Path]:

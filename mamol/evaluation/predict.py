@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import torch
 
+from mamol.core.files import alone
 from mamol.core.settings import Settings
 from mamol.evaluation.blocks import READ_BYTES
 from mamol.evaluation.mapfiles import MOST_IN_MEMORY, MapFiles
@@ -42,7 +44,28 @@ def predict(settings: Settings) -> list[Path]:
         MamolError: Something is not given, not there, or does not fit the checkpoint.
     """
     order = Order.of(settings)
-    return draw(order, begin(order))
+    begun = begin(order)
+    with undisturbed(begun):
+        return draw(order, begun)
+
+
+@contextmanager
+def undisturbed(begun: Sequence[Begun]) -> Iterator[None]:
+    """Keeps other commands from drawing the same maps; workers of this one help.
+
+    Args:
+        begun: Of ``begin``.
+
+    Raises:
+        MamolError: Another command is drawing one of them, with these options or others.
+    """
+    with ExitStack() as held:
+        for _, made in begun:
+            held.enter_context(alone(made.folder))
+            for other in made.others:
+                with alone(other):
+                    pass
+        yield
 
 
 def begin(order: Order) -> list[Begun]:

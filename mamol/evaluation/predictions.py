@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
 from mamol.core.names import pattern_name
+from mamol.core.seal import KEY, UNSEALED, seal, verify
 from mamol.core.task import TASKS
 from mamol.data.missing import Mask
 from mamol.data.tables import AnyTable
 
 KEYS = ("row", "col")  # what tells a sample in files that do not say it: they are of scenes
 PROBABILITY = "p_"  # in front of the class name
+TEST_AGAIN = "run the test again"
 
 
 def frame(
@@ -68,9 +70,10 @@ def write_predictions(path: Path, kept: pd.DataFrame, facts: Mapping[str, Any] |
         facts: What else its metadata says, as plain values.
     """
     kept = kept.copy(deep=False)
-    kept.attrs.update(facts or {})
+    kept.attrs.update({**(facts or {}), KEY: UNSEALED})
     with replacing(path) as temporary:
         kept.to_parquet(temporary, index=False)
+        seal(temporary)
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
@@ -89,9 +92,11 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     if not path.is_file():
         raise MamolError(f"{path}: no such predictions; test a checkpoint, its run folder gets them")
     try:
+        verify(path, TEST_AGAIN)
         kept = pd.read_parquet(path)
     except (pa.ArrowException, OSError) as error:
-        raise MamolError(f"{path}: truncated or not a Parquet file ({error}); run the test again") from error
+        raise MamolError(f"{path}: truncated or not a Parquet file ({error}); {TEST_AGAIN}") from error
+    kept.attrs.pop(KEY, None)
     columns = ("index", *kept.attrs.get("keys", KEYS), "label", "prediction", "pattern")
     absent = [name for name in columns if name not in kept]
     if absent or "fingerprint" not in kept.attrs:

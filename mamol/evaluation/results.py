@@ -7,13 +7,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mamol.core.files import write_json
+from mamol.core.errors import MamolError
+from mamol.core.seal import read_sealed_json, write_sealed_json
 from mamol.core.task import Task
 from mamol.data.datamodules import MultimodalData
 from mamol.evaluation.figures import figures_of
 from mamol.evaluation.marking import marked
 from mamol.evaluation.plots import save_figure, training_curves
 from mamol.evaluation.predictions import frame, write_predictions
+
+METRICS = "metrics.json"
+TEST_AGAIN = "test or train the run again"
+LARGEST = 100.0
+"""Of every score; kappa and others can be negative."""
 
 
 def write_results(
@@ -49,4 +55,27 @@ def write_results(
     history = folder / "history.csv"
     if history.exists():
         save_figure(training_curves(pd.read_csv(history), task.selection, title("training")), folder / "curves.png")
-    write_json(folder / "metrics.json", {"test": result, **facts})
+    write_sealed_json(folder / METRICS, {"test": result, **facts})
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The results of a finished run.
+
+    Args:
+        folder: Of the run.
+
+    Returns:
+        Its ``metrics.json``.
+
+    Raises:
+        MamolError: It is not there, damaged, or no result of a test.
+    """
+    path = folder / METRICS
+    content = read_sealed_json(path, TEST_AGAIN)
+    scores = content.get("test")
+    if not isinstance(scores, dict):
+        raise MamolError(f"{path}: has no scores of a test under 'test'; {TEST_AGAIN}")
+    for name, value in scores.items():
+        if isinstance(value, float) and not -LARGEST <= value <= LARGEST:
+            raise MamolError(f"{path}: {name} is {value}, expected at most {LARGEST:g} percent; {TEST_AGAIN}")
+    return content

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamol.core.errors import MamolError
-from mamol.core.files import replacing
+from mamol.core.files import alone, replacing
 from mamol.core.names import pattern_name
 from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
@@ -60,26 +60,26 @@ def routing(settings: Settings) -> str:
     )
     if not len(chosen):
         raise MamolError(f"routing_class={wanted}: the test table has no sample of this class")
+    folder, title = _place(trained, number)
     show = _experts if "method" in trained.network.reads else _modalities
-    return show(trained, chosen, number)
+    with alone(folder), arithmetic(settings.training.precision, trained.device):
+        return show(trained, chosen, folder, title)
 
 
-def _experts(trained: Trained, chosen: NDArray[np.int64], number: int | None) -> str:
+def _experts(trained: Trained, chosen: NDArray[np.int64], folder: Path, title: str) -> str:
     """Which experts the routers choose."""
     settings = trained.settings
-    with arithmetic(settings.training.precision, trained.device):
-        used = usage(
-            trained.network,
-            trained.table,
-            trained.modalities,
-            trained.device,
-            settings.machine.progress_bar,
-            samples=chosen,
-            batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
-            workers=settings.machine.num_workers,
-        )
+    used = usage(
+        trained.network,
+        trained.table,
+        trained.modalities,
+        trained.device,
+        settings.machine.progress_bar,
+        samples=chosen,
+        batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
+        workers=settings.machine.num_workers,
+    )
     bits = information(used)
-    folder, title = _place(trained, number)
     for file, frame in (("usage", used), ("information", bits)):
         _write(frame, folder / f"{file}.csv")
     for tower, rows in _by_tower(used[used["modality"] == ALL]).items():
@@ -89,18 +89,16 @@ def _experts(trained: Trained, chosen: NDArray[np.int64], number: int | None) ->
     return f"{heading}\n\n{markdown(bits, 4)}\n\n{folder}"
 
 
-def _modalities(trained: Trained, chosen: NDArray[np.int64], number: int | None) -> str:
+def _modalities(trained: Trained, chosen: NDArray[np.int64], folder: Path, title: str) -> str:
     """What each modality is worth to each class."""
     settings = trained.settings
-    with arithmetic(settings.training.precision, trained.device):
-        found = contributions(
-            trained,
-            chosen,
-            progress=settings.machine.progress_bar,
-            batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
-            workers=settings.machine.num_workers,
-        )
-    folder, title = _place(trained, number)
+    found = contributions(
+        trained,
+        chosen,
+        progress=settings.machine.progress_bar,
+        batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
+        workers=settings.machine.num_workers,
+    )
     _write(found, folder / "contributions.csv")
     save_figure(contributions_plot(found, title), folder / "contributions.png")
     heading = f"Points of a class's own probability that are lost without a modality: {title}"

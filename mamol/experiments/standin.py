@@ -4,7 +4,6 @@ The runs are those of a plan like the paper's tables: found again by what decide
 continued where they stopped. ``evaluate`` on each trained network gives the numbers.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from mamol.core.method import METHODS
 from mamol.core.settings import Settings
 from mamol.data.tables import open_tables
 from mamol.evaluation.grid import ALL
+from mamol.evaluation.results import read_metrics
 from mamol.experiments.reproduce.plan import Base, Source, fingerprint_of
 from mamol.experiments.standin_page import page
 from mamol.launch import launcher_named
@@ -48,7 +48,7 @@ class StandIn:
         """
         if self.job.state != "finished":
             return None
-        metrics = json.loads((self.job.folder / "metrics.json").read_text("utf-8"))
+        metrics = read_metrics(self.job.folder)
         grid = pd.read_csv(self.job.folder / "evaluation" / "grid.csv").query(f"present == '{ALL}'")
         by_place = grid.set_index(["type", "ratio"])["OA"].to_dict()
         if not all(place in by_place for place in conditions.values()):

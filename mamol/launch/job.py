@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
+from mamol.evaluation.results import METRICS, read_metrics
 from mamol.training.checkpoints import read_checkpoint
 from mamol.training.runs import wanted_folder
 
@@ -76,14 +77,20 @@ class Job:
 
     @property
     def trained(self) -> bool:
-        """Whether the run is finished."""
-        return (self.folder / "metrics.json").is_file()
+        """Whether the run is finished, and its results are whole."""
+        if not (self.folder / METRICS).is_file():
+            return False
+        try:
+            read_metrics(self.folder)
+        except MamolError as error:
+            logger.warning("%s: does not count as finished, %s", self.name, error)
+            return False
+        return True
 
     @property
     def followed(self) -> bool:
         """Whether the follow-up is done, with these options."""
-        done = self.beside("follow.json")
-        return not self.follow_up or (done.is_file() and json.loads(done.read_text("utf-8")) == self.follow_record)
+        return not self.follow_up or _record(self.beside("follow.json")) == self.follow_record
 
     @property
     def state(self) -> str:
@@ -181,10 +188,19 @@ def _alone(job: Job) -> Iterator[int]:
         yield lock.fileno()
 
 
+def _record(path: Path) -> object:
+    """What a file of JSON says; None of one that is not there or damaged, which is then done again."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def _checkpoint_to_continue(job: Job) -> str:
     """``last.ckpt`` of the interrupted run, empty for one that has to begin (again)."""
     if not job.folder.exists():
         return ""
+    (job.folder / METRICS).unlink(missing_ok=True)  # not whole, or the run would count as trained
     if job.last.is_file():
         try:
             read_checkpoint(job.last)

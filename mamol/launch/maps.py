@@ -10,7 +10,7 @@ from typing import Any
 from mamol.core.errors import MamolError
 from mamol.core.settings import Settings
 from mamol.evaluation.order import Order
-from mamol.evaluation.predict import Begun, begin, draw, fill
+from mamol.evaluation.predict import Begun, begin, draw, fill, undisturbed
 from mamol.evaluation.progress import Told, watching
 from mamol.launch import Launcher, launcher_named
 from mamol.launch.job import run_program
@@ -73,9 +73,10 @@ def predict(settings: Settings) -> list[Path]:
     if settings.predict.worker:
         _help(begun)
         return []
-    if asked.jobs > 1 or asked.launcher != "local":
-        share(settings, launcher, begun)
-    return draw(order, begun)
+    with undisturbed(begun):
+        if asked.jobs > 1 or asked.launcher != "local":
+            share(settings, launcher, begun)
+        return draw(order, begun)
 
 
 def share(settings: Settings, launcher: Launcher, begun: Sequence[Begun]) -> None:

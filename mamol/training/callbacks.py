@@ -1,6 +1,7 @@
 """What a run keeps while it trains: the best and the last checkpoint, and the history."""
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from mamol.core.files import replacing
+from mamol.core.seal import UNSEALED, seal
 from mamol.training.checkpoints import KEY, SETTINGS, describe, save_checkpoint
 from mamol.training.module import Classifier
 
@@ -94,6 +97,29 @@ class KeepLast(ModelCheckpoint):
             info = describe(pl_module.network, self.data, trainer.current_epoch, None)
             checkpoint[KEY] = info.to_json()
             checkpoint[SETTINGS] = json.dumps(self.settings)
+
+
+class SealedCheckpoints(TorchCheckpointIO):
+    """Lightning's way to its checkpoints, with a checksum: the remark of the zip file that torch writes."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any | None = None,  # noqa: ANN401 - Lightning's
+    ) -> None:
+        """Writes a checkpoint, atomically.
+
+        Args:
+            checkpoint: Of tensors and plain values.
+            path: The file.
+            storage_options: Not used, as in Lightning's own.
+        """
+        with replacing(path) as temporary:
+            super().save_checkpoint(checkpoint, temporary, storage_options)
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.comment = UNSEALED.encode()
+            seal(temporary)
 
 
 class History(Callback):

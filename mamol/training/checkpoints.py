@@ -1,5 +1,6 @@
 """Checkpoints of the trainable part: a safetensors file whose header says what it belongs to."""
 
+import errno
 import json
 import logging
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from mamol.core.errors import MamolError
 from mamol.core.files import replacing
 from mamol.core.groups import NetworkSettings
 from mamol.core.network import AnyNetwork
+from mamol.core.seal import KEY as SEAL
+from mamol.core.seal import UNSEALED, seal, verify
 from mamol.core.spec import NetworkSpec
 from mamol.core.version import VERSION
 from mamol.data.tableinfo import TableInfo
@@ -31,6 +34,7 @@ NAMED_BY_OLD_LIGHTNING = "pytorch_lightning.callbacks.model_checkpoint.ModelChec
 KEY = "mamol"  # of the JSON in the safetensors header, and in Lightning's dictionary
 ADAPTER = "adapter.safetensors"  # the one checkpoint of a folder that is handed on without its run
 SETTINGS = "mamol_settings"  # of the options in Lightning's dictionary, as JSON
+DAMAGED = "take another checkpoint, or train again"
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,25 @@ def save_checkpoint(path: Path, network: AnyNetwork, info: CheckpointInfo) -> No
     """
     state = {name: value.detach().cpu().contiguous() for name, value in network.trainable_state().items()}
     with replacing(path) as temporary:
-        save_file(state, temporary, metadata={KEY: info.to_json()})
+        write_state(temporary, state, info)
+
+
+def write_state(path: Path, state: Mapping[str, Tensor], info: CheckpointInfo) -> None:
+    """Writes weights with their description and a checksum.
+
+    Args:
+        path: A new ``.safetensors`` file.
+        state: Full name to weights.
+        info: What they belong to.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    try:
+        save_file(dict(state), path, metadata={KEY: info.to_json(), SEAL: UNSEALED})
+    except SafetensorError as error:  # its own name for all that a disk can do
+        raise OSError(errno.EIO, str(error), str(path)) from error
+    seal(path)
 
 
 def read_checkpoint(path: Path | str) -> tuple[CheckpointInfo, dict[str, Tensor]]:
@@ -157,6 +179,7 @@ def _described(content: Mapping[str, Any], path: Path) -> tuple[CheckpointInfo, 
         )
     if KEY not in content or "state_dict" not in content:
         raise MamolError(f"{path} is not a checkpoint of this program: it has no description under {KEY!r}")
+    verify(path, DAMAGED)
     return CheckpointInfo.from_json(content[KEY], path), content["state_dict"]
 
 
@@ -220,6 +243,7 @@ def _read_safetensors(path: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:
         ) from error
     if KEY not in metadata:
         raise MamolError(f"{path} is not a checkpoint of this program: it has no description under {KEY!r}")
+    verify(path, DAMAGED)
     return CheckpointInfo.from_json(metadata[KEY], path), state
 
 

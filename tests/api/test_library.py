@@ -84,7 +84,9 @@ def test_a_run_says_what_it_is(trained: mamol.Run) -> None:
     assert trained.modalities == {"hsi": 6, "sar": 1}
     assert trained.classes == ["water", "crop"]
     assert trained.folder is not None
-    assert trained.metrics == json.loads((trained.folder / "metrics.json").read_text())
+    written = json.loads((trained.folder / "metrics.json").read_text())
+    assert written.pop("seal").startswith("mamol-sha256:")
+    assert trained.metrics == written
     assert repr(trained).endswith("x_seed0: mamol on hsi 6, sar 1; 2 classes)")
 
 

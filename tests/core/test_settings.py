@@ -120,7 +120,10 @@ def test_a_retired_option_is_accepted_with_one_warning() -> None:
     [
         ({"learning_rat": 1.0}, "unknown option learning_rat, did you mean learning_rate\\?"),
         ({"zzz": 1}, "unknown option zzz"),
-        ({"seed": "x"}, "seed='x' must be a whole number of at least 0"),
+        ({"seed": "x"}, "seed='x' must be a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed=4294967296 must be a whole number from 0 to 4294967295"),
+        ({"exp_name": "a\0b"}, "exp_name='a.x00b' must be a name without / and spaces"),
+        ({"log_dir": "a\0b"}, "log_dir='a.x00b' must be a text without NUL"),
         ({"seed": True}, "seed=True must be a whole number"),
         ({"test_ratio": 1.5}, "test_ratio=1.5 must be None or a number from 0 to 1"),
         ({"missing_ratio": {"train": 0.5}}, "missing_ratio=.* or a dictionary of train, val and test"),

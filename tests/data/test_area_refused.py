@@ -1,13 +1,11 @@
 """What is refused of many scenes: one line each, and nothing is written."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from mamol.core.errors import MamolError
@@ -16,6 +14,7 @@ from mamol.data.areareading import read_area
 from mamol.data.prepare import Options, prepare
 from mamol.data.scenetable import SceneTable
 from tests.areas import CLASSES, listed, with_file, write_area
+from tests.arrows import content_of, write_again
 
 SIZES: dict[str, Any] = {"patch_size": 5, "train_per_class": 20, "val_per_class": 5, "test_per_class": 30}
 
@@ -148,10 +147,6 @@ def test_a_split_column_in_some_scenes_only(tmp_path: Path) -> None:
 def test_tables_whose_scenes_are_damaged(scenes: list[object], message: str, tmp_path: Path) -> None:
     prepare(Options("scene", write_area(tmp_path / "valley"), tmp_path / "out", **SIZES))
     path = tmp_path / "out" / "test.arrow"
-    table = pa.ipc.open_file(path.read_bytes()).read_all()
-    content = json.loads(table.schema.metadata[b"mamol"]) | {"scenes": scenes}
-    table = table.replace_schema_metadata({b"mamol": json.dumps(content).encode()})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    write_again(path, content_of(path), {"scenes": scenes})
     with pytest.raises(MamolError, match=message):
         SceneTable.open(path)

@@ -1,6 +1,5 @@
 """Pixels that a sensor did not see, from rasters to tables and missing patterns."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from mamol.data.patches import WindowCutter
 from mamol.data.prepare import Options, prepare
 from mamol.data.scenes import Scene
 from mamol.data.scenetable import SceneTable
+from tests.arrows import content_of, write_again
 
 SIZES = {"train_per_class": 30, "val_per_class": 10, "test_per_class": 30}
 P = 4
@@ -218,12 +218,8 @@ def test_optional_parts_of_version_2_are_read(tmp_path: Path) -> None:
 
     built(tmp_path, scene())
     path = tmp_path / "test.arrow"
-    with pa.memory_map(str(path)) as file:
-        table = pa.ipc.open_file(file).read_all()
-    content = json.loads(table.schema.metadata[b"mamol"]) | {"content": {"hsi": "0"}, "scenes": [], "dense": None}
+    table = content_of(path)
     table = table.append_column("polygon", pa.array(range(len(table)), pa.uint32()))
-    table = table.replace_schema_metadata({b"mamol": json.dumps(content).encode()})
     other = tmp_path / "other.arrow"
-    with pa.OSFile(str(other), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    write_again(other, table, {"content": {"hsi": "0"}, "scenes": [], "dense": None})
     assert len(SceneTable.open(other)) == len(SceneTable.open(path))

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import os
 import pickle
 import shutil
@@ -10,12 +9,14 @@ import pyarrow as pa
 import pytest
 
 from mamol.core.errors import MamolError
+from mamol.core.seal import seal
 from mamol.data import writing
 from mamol.data.patches import WindowCutter
 from mamol.data.prepare import Options, prepare
 from mamol.data.sceneinfo import SceneInfo
 from mamol.data.scenetable import SceneTable
 from mamol.data.tables import open_tables
+from tests.arrows import content_of, write_again
 
 SPLITS = ("train", "val", "test")
 
@@ -44,16 +45,13 @@ def rewrite(
     path: Path, *, info: dict[str, object] | None = None, label: int | None = None, labels: np.ndarray | None = None
 ) -> None:
     """Writes the table again with another information, another first label or other labels."""
-    table = pa.ipc.open_file(path.read_bytes()).read_all()
-    metadata = json.loads(table.schema.metadata[b"mamol"]) | (info or {})
+    table = content_of(path)
     if label is not None:
         labels = table["label"].to_numpy().copy()
         labels[0] = label
     if labels is not None:
         table = table.set_column(table.column_names.index("label"), "label", pa.array(labels))
-    table = table.replace_schema_metadata({b"mamol": json.dumps(metadata)})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    write_again(path, table, info)
 
 
 def test_columns_and_metadata_are_as_documented(tables: dict[str, SceneTable], options: Options) -> None:
@@ -250,6 +248,7 @@ def test_values_that_are_not_finite_are_refused_in_the_batch_they_are_in(
     pixel = tables["test"].windows("lidar", np.array([4]))[0, 0, 2]
     position = content.index(pixel.tobytes())
     path.write_bytes(content[:position] + np.float32(value).tobytes() + content[position + 4 :])
+    seal(path)
     table = SceneTable.open(path)
     with pytest.raises(MamolError, match="lidar has NaN or infinite values"):
         table.windows("lidar", np.arange(90))
@@ -262,6 +261,7 @@ def test_large_values_whose_sum_overflows_are_fine(tables: dict[str, SceneTable]
     position = content.index(row.tobytes())
     large = np.full(6, 3e38, np.float32)
     path.write_bytes(content[:position] + large.tobytes() + content[position + large.nbytes :])
+    seal(path)
     assert SceneTable.open(path).windows("lidar", np.arange(90)).max() == np.float32(3e38)
 
 
@@ -272,9 +272,7 @@ def test_a_modality_that_the_table_lacks(tables: dict[str, SceneTable]) -> None:
 
 def test_an_empty_training_table_is_refused(tables: dict[str, SceneTable], options: Options) -> None:
     path = options.out / "train.arrow"
-    table = pa.ipc.open_file(path.read_bytes()).read_all()
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema):
-        pass
+    write_again(path, content_of(path)[:0])
     with pytest.raises(MamolError, match=r"train.arrow: has no samples"):
         open_tables(options.out)
 

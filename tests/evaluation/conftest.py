@@ -6,14 +6,7 @@ import pytest
 
 import make_arrow
 from mamol.core.settings import Settings
-from mamol.evaluation.mapfiles import MapFiles
 from mamol.evaluation.trained import Trained, open_trained
-
-
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Maps without their pictures, which take longer than the rest of a small map."""
-    monkeypatch.setattr(MapFiles, "_save_png", lambda files, path: [path] * bool(path.write_bytes(b"no picture")))
 
 
 @pytest.fixture

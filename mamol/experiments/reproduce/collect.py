@@ -1,11 +1,11 @@
 """From finished runs to the numbers of a table: mean and spread over seeds, beside what the paper reports."""
 
-import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mamol.evaluation.results import read_metrics
 from mamol.evaluation.statistics import compare, mean_std
 from mamol.experiments.reproduce.differences import differences
 from mamol.experiments.reproduce.plan import Cell, Plan
@@ -40,7 +40,7 @@ def collect(plan: Plan) -> pd.DataFrame:
 def _run(plan: Plan, cell: Cell) -> dict[str, Any]:
     scores: dict[str, Any] = {}
     if cell.job.trained:
-        scores = json.loads((cell.job.folder / "metrics.json").read_text("utf-8"))["test"]
+        scores = read_metrics(cell.job.folder)["test"]
     info = cell.source.info
     overlap = info.about()["overlap"]
     return {

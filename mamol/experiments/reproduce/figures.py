@@ -1,6 +1,5 @@
 """Figures 4 and 5 from what the runs, ``evaluate`` and ``routing`` left in the runs' folders."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 from mamol.evaluation.grid import ALL as ALL_SAMPLES
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import COLOURS, routing_plot
+from mamol.evaluation.results import read_metrics
 from mamol.evaluation.routing import ALL as ALL_MODALITIES
 from mamol.experiments.reproduce.differences import backbone, differences
 from mamol.experiments.reproduce.plan import Cell, Plan, Source
@@ -70,7 +70,7 @@ def _figure4a(cells: list[Cell], title: str) -> tuple[pd.DataFrame, Figure]:
     """From the tests of the runs themselves, whose conditions are those of their training."""
     rows = []
     for cell in cells:
-        test = json.loads((cell.job.folder / "metrics.json").read_text("utf-8"))["test"]
+        test = read_metrics(cell.job.folder)["test"]
         kind, rate = cell.row.labels["trained"], cell.row.labels["rate"]
         rows.append({"method": cell.method, "trained": kind, "tested": kind, "ratio": rate, "OA": test["OA"]})
     numbers = _over_seeds(pd.DataFrame(rows))

@@ -17,23 +17,17 @@ from mamol.data import writing
 from mamol.data.imagetext.mmimdb import CLASSES
 from mamol.data.imagetext.table import ImageTextTable
 from mamol.data.tables import open_tables
+from tests.arrows import content_of, write_again
 
 Build = Callable[..., Path]
-
-
-def content_of(path: Path) -> pa.Table:
-    return pa.ipc.open_file(path.read_bytes()).read_all()
 
 
 def rewrite(path: Path, *, info: dict[str, object] | None = None, **columns: pa.Array) -> None:
     """Writes the table again with another information or other columns."""
     table = content_of(path)
-    metadata = json.loads(table.schema.metadata[b"mamol"]) | (info or {})
     for name, column in columns.items():
         table = table.set_column(table.column_names.index(name), name, column)
-    table = table.replace_schema_metadata({b"mamol": json.dumps(metadata)})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    write_again(path, table, info)
 
 
 def open_imagetext(out: Path) -> dict[str, ImageTextTable]:
@@ -210,9 +204,7 @@ def test_a_truncated_file_is_refused(build: Build) -> None:
 def test_validation_may_be_empty(build: Build) -> None:
     out = build("mmimdb")
     for path in (out / "train.arrow", out / "val.arrow"):
-        table = content_of(path)
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table[:0])
+        write_again(path, content_of(path)[:0])
     assert len(ImageTextTable.open(out / "val.arrow")) == 0
     with pytest.raises(MamolError, match=r"train\.arrow: has no samples"):
         open_tables(out)

@@ -1,0 +1,121 @@
+"""Files that are replaced together: all or none, whenever the writer is killed; one writer at a time."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mamol.core.errors import MamolError
+from mamol.core.files import JOURNAL, alone, finish_publishing, publishing, replacing
+from tests.faults.kills import killed_at
+
+OLD, NEW = {"a": "old a", "b": "old b", "c": "old c"}, {"a": "new a", "b": "new b"}
+every_signal = pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+
+
+def write(folder: Path) -> None:
+    with publishing(folder, gone=["c"]) as place:
+        for name, content in NEW.items():
+            place(name).write_text(content)
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With earlier files."""
+    for name, content in OLD.items():
+        (tmp_path / name).write_text(content)
+    return tmp_path
+
+
+@every_signal
+def test_killed_at_any_moment_the_old_or_the_new_files_are_whole(sign: signal.Signals, folder: Path) -> None:
+    """Whoever comes next finishes what was listed; nothing is left behind once it was written again."""
+    seen, moment = set(), 0
+    while killed_at(moment, sign, folder, lambda: write(folder)):
+        finish_publishing(folder)
+        found = {name: content for name, content in content_of(folder).items() if not name.startswith(".")}
+        assert found in (OLD, NEW), moment
+        seen.add(found == NEW)
+        write(folder)
+        assert content_of(folder) == NEW, moment
+        for name, content in OLD.items():
+            (folder / name).write_text(content)
+        moment += 1
+    assert seen == {False, True}
+    assert moment >= 7  # two files, the journal and its rename, two renames, two removals
+
+
+def test_a_failure_leaves_the_old_files_and_nothing_else(folder: Path) -> None:
+    def fail() -> None:
+        with publishing(folder) as place:
+            place("a").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert content_of(folder) == OLD
+
+
+def test_a_second_writer_is_refused_by_name(folder: Path) -> None:
+    with alone(folder), pytest.raises(MamolError, match=f"{folder}: another process is writing there; wait for"):
+        write(folder)
+    assert content_of(folder) == OLD
+    write(folder)
+    assert content_of(folder) == NEW
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        "{",
+        "[]",
+        '{"new": {"../a": ".a.1@x.tmp"}, "gone": []}',
+        '{"new": {"a": "/etc/passwd"}, "gone": []}',
+        '{"new": {}, "gone": ["../x"]}',
+        '{"new": {}}',
+    ],
+)
+def test_a_journal_that_cannot_be_followed(journal: str, folder: Path) -> None:
+    (folder / JOURNAL).write_text(journal)
+    with pytest.raises(MamolError, match=r"not replaced to the end, and \.publishing\.json in it cannot be followed"):
+        finish_publishing(folder)
+    (folder / JOURNAL).unlink()
+    assert content_of(folder) == OLD
+
+
+def test_what_the_dead_left_is_removed_and_what_the_living_write_stays(tmp_path: Path) -> None:
+    def leave() -> None:
+        with replacing(tmp_path / "a") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert killed_at(99, signal.SIGKILL, tmp_path, leave)
+    (left,) = tmp_path.iterdir()
+    elsewhere = tmp_path / ".a.1@another-machine.tmp"
+    elsewhere.touch()
+    with replacing(tmp_path / "a") as mine:
+        mine.write_text("whole")
+        with replacing(tmp_path / "b") as other:
+            other.write_text("b")
+            assert mine.is_file()
+    assert not left.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", elsewhere.name}
+
+
+def test_a_journal_names_plain_files(folder: Path) -> None:
+    def stop(write: Callable[[Path], None]) -> None:
+        write(folder)
+
+    moment = 0
+    while killed_at(moment, signal.SIGKILL, folder, lambda: stop(write)) and not (folder / JOURNAL).is_file():
+        moment += 1
+    listed = json.loads((folder / JOURNAL).read_text())
+    assert sorted(listed["new"]) == ["a", "b"]
+    assert listed["gone"] == ["c"]
