@@ -28,22 +28,31 @@ from mamol.evaluation.maps import Map
 from mamol.evaluation.markdown import markdown
 from mamol.evaluation.statistics import mean_std
 
-BATCH = 32
 TRAIN, TEST = 100, 150
 """Pixels per class."""
 WIDEST = 16
 """Side of the largest windows; training windows of all ways stay as far from test windows as these need."""
-TRAINING = {
-    "backbone": "tiny",
-    "precision": "bf16-mixed",
-    "batch_size": BATCH,
-    "per_gpu_batchsize": BATCH,
-    "num_gpus": 0,
-    "threads": 1,
-    "progress_bar": False,
-}
+BATCH = 32
+"""Training samples at once, unless the command says otherwise."""
 ROWS = 8
 """Rows of the scene of which the class token's map is timed; all of it would take an hour."""
+
+
+def training(batch: int) -> dict[str, Any]:
+    """Options of every training.
+
+    Args:
+        batch: Training samples at once.
+    """
+    return {
+        "backbone": "tiny",
+        "precision": "bf16-mixed",
+        "batch_size": batch,
+        "per_gpu_batchsize": batch,
+        "num_gpus": 0,
+        "threads": 1,
+        "progress_bar": False,
+    }
 
 
 def way_of(name: str) -> tuple[str, int]:
@@ -152,7 +161,9 @@ def seconds_per_pixel(run: mamol.Run, scene: Scene) -> float:
     return (time.process_time() - began) / drawn.classes.size
 
 
-def measure(scene: Scene, tables: Path, way: str, seed: int, epochs: int, strides: bool) -> dict[str, Any]:
+def measure(
+    scene: Scene, tables: Path, way: str, seed: int, epochs: int, strides: bool, batch: int = BATCH
+) -> dict[str, Any]:
     """Trains a way and scores it.
 
     Args:
@@ -162,19 +173,21 @@ def measure(scene: Scene, tables: Path, way: str, seed: int, epochs: int, stride
         seed: Of the weights.
         epochs: Passes over the training pixels.
         strides: Whether maps with overlapping windows are drawn, too.
+        batch: Training samples at once.
     """
     head, side = way_of(way)
     test = open_tables(tables)["test"]
     assert isinstance(test, SceneTable)
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
-        options = {**TRAINING, "head": head, "max_epoch": epochs, "val_check_interval": epochs}
+        options = {**training(batch), "head": head, "max_epoch": epochs, "val_check_interval": epochs}
         run = mamol.train(tables, log_dir=folder, seed=seed, **options)
         trained = time.process_time() - began
         result: dict[str, Any] = {
             "way": way,
             "seed": seed,
             "epochs": epochs,
+            "batch": batch,
             "tested": len(test),
             "parameters": run.metrics["params"]["trainable"],
             "training_seconds": round(trained, 1),
@@ -245,6 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_of("python -m benchmarks.dense", __doc__, modalities="two of them", epochs=8)
     parser.add_argument("--protocol", default="disjoint", help="disjoint or blocks (default: disjoint)")
     parser.add_argument("--ways", default="class8,pixels8,pixels16", help="heads and sides of their windows")
+    parser.add_argument("--batch", type=int, default=BATCH, help=f"training samples at once (default: {BATCH})")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
     try:
@@ -258,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if not path.is_file():
                     side = way_of(way)[1]
                     tables = tables_of(options.root, given, folder / "tables", side, options.protocol, seed)
-                    write_json(path, measure(scene, tables, way, seed, options.epochs, strides=seed == 0))
+                    write_json(path, measure(scene, tables, way, seed, options.epochs, seed == 0, options.batch))
                     sys.stderr.write(f"{path}: {json.loads(path.read_text())['OA']}\n")
         text = page(folder, scene.height, scene.width)
     except MamolError as error:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 import mamol
-from benchmarks.dense import TRAINING, oa_of_map, tables_of, way_of
+from benchmarks.dense import BATCH, oa_of_map, tables_of, training, way_of
 from benchmarks.harness import quiet_and_repeatable
 from benchmarks.pairs import parser_of, scene_of
 from mamol.core.errors import MamolError
@@ -45,7 +45,7 @@ def run_of(out: Path, tables: Path, way: str, seed: int, epochs: int) -> mamol.R
     """
     saved = out / f"{way}_run"
     if not saved.is_dir():
-        options = {**TRAINING, "head": way_of(way)[0], "max_epoch": epochs, "val_check_interval": epochs}
+        options = {**training(BATCH), "head": way_of(way)[0], "max_epoch": epochs, "val_check_interval": epochs}
         mamol.train(tables, log_dir=out / "training", seed=seed, **options).save(saved)
     return mamol.load(saved)
 

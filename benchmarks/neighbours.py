@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 import mamol
-from benchmarks.dense import TRAINING, oa_of_map
+from benchmarks.dense import oa_of_map, training
 from benchmarks.harness import quiet_and_repeatable
 from benchmarks.pairs import parser_of, scene_of
 from mamol.core.errors import MamolError
@@ -94,11 +94,11 @@ def measure(scene: Scene, tables: Path, way: str, seed: int, epochs: int) -> dic
     if not isinstance(test, SceneTable):
         raise MamolError(f"{tables}: is no table of a scene")
     steps = epochs * -(-len(opened["train"]) // BATCH)
-    sizes = {"batch_size": BATCH, "per_gpu_batchsize": BATCH, "max_epoch": epochs, "val_check_interval": epochs}
+    length = {"max_epoch": epochs, "val_check_interval": epochs}
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
         run = mamol.train(
-            tables, log_dir=folder, seed=seed, **{**TRAINING, **sizes, "missing_type": "all", **WAYS[way]}
+            tables, log_dir=folder, seed=seed, **{**training(BATCH), **length, "missing_type": "all", **WAYS[way]}
         )
         trained = time.process_time() - began
         began = time.process_time()
