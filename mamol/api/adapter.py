@@ -1,7 +1,6 @@
 """An adapter to hand on: the trained part without its run, a description, and a page for people."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from mamol.core.errors import MamolError
-from mamol.core.files import write_json
+from mamol.core.files import replacing_folder, write_json
 from mamol.core.seal import write_sealed_json
 from mamol.core.spec import NetworkSpec
 from mamol.evaluation.markdown import markdown
@@ -38,20 +37,15 @@ def save_adapter(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise MamolError(f"save: {folder} is there and not empty; give another folder")
-    temporary = folder.with_name(f".{folder.name}.tmp")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        write_state(temporary / ADAPTER, state, info)
-        write_json(temporary / DESCRIPTION, json.loads(info.to_json()))
-        if metrics is not None:
-            write_sealed_json(temporary / METRICS, metrics)
-        (temporary / CARD).write_text(model_card(folder.name, info, metrics), "utf-8")
-        temporary.replace(folder)
+        with replacing_folder(folder) as temporary:
+            write_state(temporary / ADAPTER, state, info)
+            write_json(temporary / DESCRIPTION, json.loads(info.to_json()))
+            if metrics is not None:
+                write_sealed_json(temporary / METRICS, metrics)
+            (temporary / CARD).write_text(model_card(folder.name, info, metrics), "utf-8")
     except OSError as error:
         raise MamolError(f"save: {folder} cannot be written ({error}); free space or give another folder") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def model_card(name: str, info: CheckpointInfo, metrics: Mapping[str, Any] | None) -> str:

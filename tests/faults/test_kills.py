@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+import mamol
 from mamol.evaluation.predictions import read_predictions
 from tests.faults.kills import changes_of, killed_at
 from tests.lines import QUICK, Finished, run, tables
@@ -90,6 +91,9 @@ def cases(scene: Path, corner: Path, table: Path, finished: Path) -> dict[str, C
         given = (f"data_root={table}", f"load_path={finished}", f"log_dir={folder}", "exp_name=again")
         succeed(run("with", "remote", *quick, *given, "test_only=True"))
 
+    def save(folder: Path) -> None:
+        mamol.load(finished, num_gpus=0).save(folder / "adapter")
+
     def on_run(command: str, *given: str) -> Callable[[Path], None]:
         return lambda folder: succeed(run(command, "with", *quick, f"load_path={folder / 'run'}", *given))
 
@@ -107,6 +111,13 @@ def cases(scene: Path, corner: Path, table: Path, finished: Path) -> dict[str, C
             test_only, lambda folder: plain(folder / "again_seed0" / "metrics.json") | bits(folder, "*.parquet")
         ),
         "evaluate": Case(on_run("evaluate", *grid), lambda folder: bits(folder / "run" / "evaluation", "*.csv")),
+        "routing": Case(
+            on_run("routing", f"data_root={table}"), lambda folder: bits(folder / "run" / "routing", "*.csv")
+        ),
+        "save": Case(
+            lambda folder: None if (folder / "adapter").is_dir() else save(folder),
+            lambda folder: bits(folder, "adapter/*"),
+        ),
         "predict": Case(
             on_run("predict", f"scene={corner}", "block=4", "batch=8"),
             lambda folder: bits(folder / "run" / "maps", "*.tif", "*.npy", "*.csv"),
@@ -115,7 +126,7 @@ def cases(scene: Path, corner: Path, table: Path, finished: Path) -> dict[str, C
 
 
 @pytest.mark.parametrize(
-    "name", ["make_arrow patches", "make_arrow scene", "train", "test_only", "evaluate", "predict"]
+    "name", ["make_arrow patches", "make_arrow scene", "train", "test_only", "evaluate", "routing", "save", "predict"]
 )
 def test_a_killed_command_goes_on_to_the_same_end(
     name: str,
@@ -131,7 +142,7 @@ def test_a_killed_command_goes_on_to_the_same_end(
 
     def begin(folder: Path) -> Path:
         folder.mkdir()
-        if name in ("evaluate", "predict"):
+        if name in ("evaluate", "routing", "predict"):
             copied(finished_run, folder / "run")
         return folder
 
