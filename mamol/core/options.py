@@ -1,6 +1,6 @@
 """What an option may be, in words and as a check."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -43,6 +43,11 @@ def option(default: object, allowed: Allowed, meaning: str, *, decides: bool = T
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _each_once(values: Iterable[str]) -> bool:
+    listed = list(values)
+    return len(set(listed)) == len(listed)
 
 
 def _is_integer(value: object) -> bool:
@@ -174,8 +179,8 @@ POSITIVE = number("a number above 0", lambda v: v > 0)
 FINITE = number("a finite number", isfinite)
 NOT_NEGATIVE = number("a number of at least 0", lambda v: v >= 0)
 KIND = Allowed(
-    "a modality name, several joined by +, both or all",
-    lambda v: isinstance(v, str) and v != "" and all(v.split("+")),
+    "a modality name, several different ones joined by +, both or all",
+    lambda v: isinstance(v, str) and v != "" and all(v.split("+")) and _each_once(map(canonical, v.split("+"))),
     lambda v: v if v in ("both", "all") else "+".join(canonical(name) for name in v.split("+")),
 )
 NAMES = words(

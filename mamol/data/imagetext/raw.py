@@ -1,11 +1,11 @@
 """What a reader finds in a raw folder: items, and everything that is wrong with it, told at once."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mamol.core import plainjson
 from mamol.core.errors import MamolError
 from mamol.data.splits import SPLITS
 
@@ -112,7 +112,7 @@ def read_json(path: Path, problems: Problems, *, label: bool = False) -> dict[st
     files = "label files" if label else "files"
     name = path.relative_to(problems.root).as_posix()
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = plainjson.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         problems.add(f"{files} missing", name, of_items=label)
     except (OSError, ValueError) as error:
