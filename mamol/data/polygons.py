@@ -135,6 +135,8 @@ def _valid(geometries: np.ndarray) -> np.ndarray:
 
 
 def _span(geometries: Sequence[shapely.Geometry] | np.ndarray) -> str:
+    if not len(geometries):
+        return "nothing"
     left, bottom, right, top = shapely.total_bounds(geometries)
     return f"x {left:.6g} to {right:.6g}, y {bottom:.6g} to {top:.6g}"
 

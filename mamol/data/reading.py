@@ -2,10 +2,11 @@
 
 import logging
 import os
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -26,6 +27,11 @@ RASTERS = tuple(ending for ending in KINDS if ending in DRIVERS)
 """What this GDAL reads."""
 SUFFIXES = (".mat", ".npy", *RASTERS)
 MOST_CLASSES = 1000
+NOT_NPY = (
+    *(OSError, EOFError, ValueError, SyntaxError, OverflowError, RecursionError, MemoryError),
+    *(TokenError, BadZipFile),
+)
+"""What numpy raises on a file that is no .npy, whose header is a line of Python; nothing in it is run."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +260,7 @@ def read_array(path: Path, variables: Wanted) -> np.ndarray:
 def _read_npy(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, OverflowError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
+    except NOT_NPY as error:
         raise unreadable(path, ".npy file", error) from error
     if not isinstance(array, np.ndarray):
         array.close()

@@ -190,10 +190,10 @@ class RasterSource(Raster):
             self.grid = _grid_of(path, file)
         except UNREADABLE as error:
             raise _unreadable(path, error) from error
-        if not file.count:
-            raise MamolError(f"{path}: it has no bands; write it again with its numbers")
         alpha = [band for band, meaning in enumerate(file.colorinterp, 1) if meaning == ColorInterp.alpha]
         self.numbers = list(values.bands) or [band for band in file.indexes if band not in alpha]
+        if not self.numbers:
+            raise MamolError(f"{path}: it has no band but alpha; name it in bands if it is a feature")
         self.alpha = [band for band in alpha if band not in self.numbers]
         check_bands(path, self.numbers, file.count)
         self.bands = len(self.numbers)

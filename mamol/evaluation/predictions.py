@@ -95,8 +95,11 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
         raise MamolError(f"{path}: no such predictions; test a checkpoint, its run folder gets them")
     try:
         kept = pd.read_parquet(path)
+    except PermissionError as error:
+        raise MamolError(f"{path}: cannot be read ({error.strerror}); give yourself the right to read it") from error
     except (pa.ArrowException, OSError) as error:
-        raise MamolError(f"{path}: truncated or not a Parquet file ({error}); run the test again") from error
+        first = str(error).partition("\n")[0]
+        raise MamolError(f"{path}: truncated or not a Parquet file ({first}); run the test again") from error
     columns = ("index", *kept.attrs.get("keys", KEYS), "label", "prediction", "pattern")
     absent = [name for name in columns if name not in kept]
     if absent or "fingerprint" not in kept.attrs:

@@ -43,7 +43,7 @@ def test_version_4_is_what_scipy_reads(tmp_path: Path, kind: str) -> None:
     assert found.dtype == scipy.io.loadmat(path)["HSI"].dtype
     with pytest.raises(MamolError, match="'before' is of type char"):
         read_mat(path, ["before"])
-    with pytest.raises(MamolError, match="'HSI.z' stops at 'z'; the struct has no fields"):
+    with pytest.raises(MamolError, match=r"'HSI.z' stops at 'z'; the struct has no fields"):
         read_mat(path, ["HSI.z"])
 
 

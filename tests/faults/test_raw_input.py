@@ -14,12 +14,10 @@ CUBE = np.arange(90, dtype=np.uint16).reshape(6, 5, 3)
 
 
 def outcome(path: Path, variable: str) -> str:
-    """What became of reading an array; anything but an array and a line of a MamolError fails the test."""
+    """What became of reading an array; any other exception than a MamolError goes on and fails the test."""
     try:
         return f"read {read_array(path, [variable]).shape}"
-    except MamolError as error:
-        assert len(str(error).splitlines()) == 1
-        assert str(error).isprintable()
+    except MamolError:
         return "refused"
 
 
