@@ -1,6 +1,6 @@
 """What an option may be, in words and as a check."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -43,11 +43,6 @@ def option(default: object, allowed: Allowed, meaning: str, *, decides: bool = T
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _each_once(values: Iterable[str]) -> bool:
-    listed = list(values)
-    return len(set(listed)) == len(listed)
 
 
 def _is_integer(value: object) -> bool:
@@ -180,8 +175,8 @@ FINITE = number("a finite number", isfinite)
 NOT_NEGATIVE = number("a number of at least 0", lambda v: v >= 0)
 KIND = Allowed(
     "a modality name, several different ones joined by +, both or all",
-    lambda v: isinstance(v, str) and v != "" and all(v.split("+")) and _each_once(map(canonical, v.split("+"))),
-    lambda v: v if v in ("both", "all") else "+".join(canonical(name) for name in v.split("+")),
+    lambda v: isinstance(v, str) and v != "" and all(v.split("+")),
+    lambda v: v if v in ("both", "all") else "+".join(canonical_all(v.split("+"))),
 )
 NAMES = words(
     "modality names, such as hsi,lidar", lambda word: True, lambda names: canonical_all(names) if names else ()

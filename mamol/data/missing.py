@@ -12,7 +12,7 @@ from mamol.core.errors import MamolError
 from mamol.core.names import pattern_name
 
 Mask = NDArray[np.bool_]
-KEYS = "missing_type, test_type and evaluate_types"
+KEYS = "missing_type, test_type or evaluate_types"
 """The options that name a missing type."""
 
 
@@ -81,7 +81,7 @@ def _patterns_of(kind: str, modalities: Sequence[str]) -> Mask:
     if unknown:
         raise MamolError(
             f"missing type {kind}: the table has no modality {', '.join(unknown)}; "
-            f"allowed in {KEYS} are {', '.join(modalities)}, several joined by +, both or all"
+            f"allowed are {', '.join(modalities)}, several joined by +, both or all; correct {KEYS}"
         )
     if len(set(gone)) < len(gone):
         once = "+".join(dict.fromkeys(gone))
