@@ -70,6 +70,37 @@ def is_file(path: Path) -> bool:
         raise MamolError(f"{_shortened(str(path))}: cannot be looked up ({why(error)}); give another path") from error
 
 
+def check_utf8(path: Path) -> None:
+    """Refuses a path that tables cannot hold and libraries cannot open.
+
+    Args:
+        path: It need not be there.
+
+    Raises:
+        MamolError: If it is no UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise MamolError(f"{path}: its name is no UTF-8, which tables need; give another") from error
+
+
+def check_out(folder: Path) -> None:
+    """Refuses an output folder that tables cannot be written to, before anything is read.
+
+    Args:
+        folder: It need not be there.
+
+    Raises:
+        MamolError: If its name is none, or it holds folders under the names of tables.
+    """
+    check_utf8(folder)
+    if is_file(folder):
+        raise MamolError(f"out {folder}: is a file; give a folder")
+    if taken := [path.name for path in sorted(folder.glob("*.arrow")) if path.is_dir()]:
+        raise MamolError(f"out {folder}: {taken[0]} is a folder there, and tables are files; give another folder")
+
+
 def files_in(folder: Path) -> list[Path]:
     """The files of a folder, sorted.
 

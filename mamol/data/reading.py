@@ -16,7 +16,7 @@ from mamol.data.enviroi import read_roi_text
 from mamol.data.facts import ArrayFile, Candidates
 from mamol.data.grid import GeoReference, Grid
 from mamol.data.matfiles import Wanted, read_mat
-from mamol.data.opening import files_in, is_file, names_in, unreadable
+from mamol.data.opening import check_utf8, files_in, is_file, names_in, unreadable
 from mamol.data.sources import DRIVERS, KINDS, ArraySource, RasterSource
 from mamol.data.virtual import outside
 from mamol.data.warping import check_overlap, onto
@@ -70,7 +70,7 @@ class RawFolder:
         """
         if is_file(self.root) or not self.root.is_dir():
             raise MamolError(f"root {self.root}: no such folder; give the folder with the raw files of the scene")
-        _check_utf8(self.root)
+        check_utf8(self.root)
 
     def has(self, candidates: Candidates) -> bool:
         """Whether the file of any candidate is there.
@@ -151,7 +151,7 @@ class RawFolder:
         Raises:
             MamolError: If it cannot be read.
         """
-        _check_utf8(path)
+        check_utf8(path)
         self._tell([path])
         name = str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
         if name not in self.sources:
@@ -227,13 +227,6 @@ def is_raster(path: Path) -> bool:
         path: Its path, of which the ending counts.
     """
     return path.suffix.lower() in RASTERS
-
-
-def _check_utf8(path: Path) -> None:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise MamolError(f"{path}: its name is no UTF-8, which tables need; rename it") from error
 
 
 def read_array(path: Path, variables: Wanted) -> np.ndarray:

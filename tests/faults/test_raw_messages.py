@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mamol.api.tables import build_tables
 from mamol.core.errors import MamolError
 from mamol.data.areajson import find_area
 from mamol.data.facts import files
@@ -20,7 +21,7 @@ from mamol.data.scenejson import read_scene_json
 from mamol.data.scenes import Scene, load_scene
 from mamol.data.sources import RasterSource
 from mamol.data.vectorfiles import read_features
-from tests.geotiffs import write_raster
+from tests.geotiffs import unplaced, write_raster
 
 CUBE = np.arange(60, dtype=np.float32).reshape(4, 5, 3)
 
@@ -67,6 +68,7 @@ def test_an_archive_under_the_name_of_an_array(tmp_path: Path) -> None:
     assert "an .npz archive under the name .npy" in refused(lambda: read_array(tmp_path / "x.npy", []))
 
 
+@unplaced
 def test_a_vrt_without_bands_and_one_that_no_memory_holds(tmp_path: Path) -> None:
     size = 'rasterXSize="{0}" rasterYSize="{0}"'
     (tmp_path / "none.vrt").write_text(f"<VRTDataset {size.format(9)}></VRTDataset>")
@@ -208,6 +210,7 @@ def test_a_grid_that_no_memory_holds(tmp_path: Path) -> None:
     assert "100000 x 1000000 x 3 of float32 are 1200 GB" in said
 
 
+@unplaced
 class TestOutside:
     """Files outside of the scene's folder."""
 
@@ -299,10 +302,20 @@ class TestOutside:
         assert "which is a description and no raster" in refused(lambda: read(described(scene, "ms.vrt")))
 
 
+@unplaced
 def test_a_raster_of_another_format_than_its_name(tmp_path: Path) -> None:
     write_raster(tmp_path / "x.png", np.ones((4, 5), np.uint8), None, None, driver="PNG", photometric=None)
     (tmp_path / "x.png").rename(tmp_path / "ms.tif")
     assert "ms.tif: not a readable GeoTIFF" in refused(lambda: RasterSource(tmp_path / "ms.tif"))
+
+
+def test_output_folders_that_tables_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "taken" / "train.arrow").mkdir(parents=True)
+    (tmp_path / "file").write_text("x")
+    foreign = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    found = {"taken": "train.arrow is a folder there", "file": "is a file", "x" * 5000: "File name too long"}
+    for name, said in {**found, foreign: "its name is no UTF-8"}.items():
+        assert said in refused(lambda: build_tables({"hsi": CUBE}, CUBE[:, :, 0], out=tmp_path / name))  # noqa: B023
 
 
 def test_a_grid_of_tiles_without_end() -> None:

@@ -10,6 +10,7 @@ from mamol.core.errors import MamolError
 from mamol.core.settings import Settings
 from mamol.data.areajson import find_area, inside
 from mamol.data.areareading import read_area
+from mamol.data.imagetext.raw import Problems, check_image
 from mamol.data.missing import draw
 from mamol.data.sceneinfo import SceneInfo
 from mamol.data.tables import open_tables
@@ -71,6 +72,13 @@ def test_predictions_that_are_damaged_are_one_line(tmp_path: Path) -> None:
         read_predictions(tmp_path)
     assert len(str(said.value)) < 400
     assert "\\n" not in str(said.value)
+
+
+def test_an_image_name_that_no_file_can_have(tmp_path: Path) -> None:
+    problems = Problems(tmp_path)
+    assert check_image(tmp_path, "x" * 5000, problems) is None
+    with pytest.raises(MamolError, match=r"image names that cannot be looked up \(File name too long\): x{100};"):
+        problems.refuse("mend them")
 
 
 def test_names_of_files_are_printed_as_they_can_be() -> None:

@@ -12,6 +12,8 @@ from mamol.data.splits import SPLITS
 WRONG_FIELDS = "fields missing or of the wrong type"
 SHOWN = 10
 """How many names a message shows for each kind of problem."""
+SHOWN_LETTERS = 100
+"""How much of a name that no file can have."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,12 @@ def check_image(folder: Path, name: str, problems: Problems) -> Path | None:
     if pure.is_absolute() or ".." in pure.parts:
         problems.add("image names that lead out of the folder", name)
         return None
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:
+        problems.add(f"image names that cannot be looked up ({error.strerror})", name[:SHOWN_LETTERS])
+        return None
+    if not there:
         problems.add("image files missing", path.relative_to(problems.root).as_posix())
         return None
     return path
