@@ -1,6 +1,7 @@
 # make demo   the whole way on a synthetic scene with holes: scene, tables, training, tests, one map
 # make test   everything CI runs
 # make faults kills, damage and wrong calls, all of them: docs/RELIABILITY.md
+# make audit  asks an index for known defects of the installed packages; status 2 where none can be reached
 # make wheel  builds the package and installs it, with what it needs, into an environment of its own
 # make pins   writes requirements*.txt anew where pyproject.toml asks for something else
 # make bench  speed and memory, each as a ratio against a plain reference
@@ -11,7 +12,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 
-.PHONY: demo test lint unit faults wheel pins bench
+.PHONY: demo test lint unit faults audit wheel pins bench
 .DELETE_ON_ERROR:
 
 .venv/run.stamp: requirements.txt
@@ -43,6 +44,9 @@ unit: .venv/dev.stamp
 
 faults: .venv/dev.stamp
 	OMP_NUM_THREADS=1 FAULTS=whole $(BIN)/python -m pytest -n 2 tests/faults --durations=0
+
+audit: .venv/dev.stamp
+	$(BIN)/python -m tests.audit
 
 wheel:
 	rm -rf build/lib build/bdist.* build/wheel build/wheel-env

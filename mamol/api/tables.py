@@ -17,6 +17,7 @@ from mamol.data.facts import DATASETS
 from mamol.data.imagetext import prepare as image_text
 from mamol.data.imagetext import registry
 from mamol.data.imagetext.facts import ImageTextOptions
+from mamol.data.opening import check_out
 from mamol.data.prepare import Options
 
 ARRAYS = "scene"
@@ -101,6 +102,7 @@ def _of_arrays(
     if unknown:
         raise MamolError(f"modalities: no array is called {', '.join(unknown)}; there are {', '.join(arrays)}")
     request = _checked(Options, {**given, "dataset": ARRAYS, "root": Path(name)}, _NAMES, str)
+    check_out(request.out)
     scene = scene_of({each: arrays[each] for each in chosen}, labels, classes=classes, name=name)
     return Tables(request.out, scenes.prepare(request, scene))
 
@@ -117,6 +119,7 @@ def build(request: Options | ImageTextOptions) -> str:
     Raises:
         MamolError: An option or a raw file is wrong, or the tables cannot be written.
     """
+    check_out(request.out)
     return image_text.prepare(request) if isinstance(request, ImageTextOptions) else scenes.prepare(request)
 
 

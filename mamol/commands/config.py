@@ -3,7 +3,6 @@
 ``python run.py print_config with remote`` prints every option with its value and meaning.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -13,6 +12,7 @@ from sacred import SETTINGS, Experiment
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
+from mamol.core import plainjson
 from mamol.core.method import METHODS
 from mamol.core.settings import flat_defaults
 from mamol.experiments.reproduce.paper import AS_STATED, IMAGE_TEXT, TABLES
@@ -42,7 +42,11 @@ class Defaults(ConfigDict):
         return summary
 
 
-READERS: dict[str, Callable[[IO[str]], object]] = {".json": json.load, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+READERS: dict[str, Callable[[IO[str]], object]] = {
+    ".json": lambda file: plainjson.loads(file.read()),
+    ".yaml": yaml.safe_load,
+    ".yml": yaml.safe_load,
+}
 """Ending of a file that ``with`` takes to what reads it."""
 
 # Sacred would unpickle .pickle files, and rebuild the Python objects that a .json describes: both run code.

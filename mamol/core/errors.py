@@ -15,4 +15,10 @@ class MamolError(ValueError):
         Args:
             message: One line, or a traceback that ends with it.
         """
-        super().__init__(message.rpartition(f"\n{__name__}.{type(self).__name__}: ")[2].rstrip())
+        super().__init__(_one_line(message.rpartition(f"\n{__name__}.{type(self).__name__}: ")[2]))
+
+
+def _one_line(message: str) -> str:
+    """A message without line ends, and with names of any file as they can be printed."""
+    line = " ".join(filter(None, map(str.strip, message.splitlines())))
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)

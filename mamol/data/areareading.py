@@ -9,7 +9,7 @@ import numpy as np
 
 from mamol.core.errors import MamolError
 from mamol.data.area import Area, colours_of
-from mamol.data.areajson import AreaFacts
+from mamol.data.areajson import AreaFacts, inside
 from mamol.data.facts import SceneFacts
 from mamol.data.polygons import class_order
 from mamol.data.scenejson import read_scene_json
@@ -33,7 +33,9 @@ def read_area(area: AreaFacts, modalities: Sequence[str] | None = None) -> Area:
     described = [read_scene_json(file) for file in area.files]
     _check_names(area, described)
     scenes = [
-        load_scene("scene", file.parent, modalities=modalities, scene_file=file, among=area.classes)
+        load_scene(
+            "scene", file.parent, modalities=modalities, scene_file=file, among=area.classes, inside=inside(area, file)
+        )
         for file in area.files
     ]
     scenes = _like_the_first(scenes, [file.parent for file in area.files])

@@ -32,6 +32,8 @@ def map_file(path: Path) -> tuple[bytes, pa.Table]:
         raise MamolError(f"{path}: no such table; build it with make_arrow.py")
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except PermissionError as error:
+        raise MamolError(f"{path}: may not be read ({error.strerror}); ask for the right to read it") from error
     except (pa.ArrowException, OSError) as error:
         raise MamolError(f"{path}: truncated or not an Arrow file ({error}); {REBUILD}") from error
     metadata = table.schema.metadata or {}

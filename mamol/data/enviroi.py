@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mamol.core.errors import MamolError
+from mamol.data.opening import check_memory, unreadable, why
 
 
 def read_roi_text(path: Path) -> np.ndarray:
@@ -23,7 +24,10 @@ def read_roi_text(path: Path) -> np.ndarray:
     Raises:
         MamolError: If header and points do not fit together.
     """
-    lines = path.read_text("utf-8", errors="replace").splitlines()
+    try:
+        lines = path.read_text("utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise unreadable(path, "text file", error) from error
     header = "\n".join(line for line in lines if line.lstrip().startswith(";"))
     size = re.search(r"File Dimension:\s*(\d+)\s*x\s*(\d+)", header)
     points_per_class = [int(number) for number in re.findall(r"ROI npts:\s*(\d+)", header)]
@@ -35,9 +39,12 @@ def read_roi_text(path: Path) -> np.ndarray:
         )
     width, height = int(size[1]), int(size[2])
     try:
-        x, y = np.array(points, dtype=np.int64).T - 1
-        labels = np.zeros((height, width), np.int64)
-        labels[y, x] = np.repeat(np.arange(1, len(points_per_class) + 1), points_per_class)
-    except (ValueError, IndexError) as error:
-        raise MamolError(f"{path}: a point is not inside {width} x {height} pixels ({error})") from error
+        x, y = np.array(points, dtype=np.int64).reshape(-1, 2).T - 1
+        if min(x.min(), y.min()) < 0 or x.max() >= width or y.max() >= height:
+            raise ValueError("they are counted from 1")
+    except (ValueError, OverflowError) as error:
+        raise MamolError(f"{path}: a point is not inside {width} x {height} pixels ({why(error)})") from error
+    check_memory(path, (height, width), np.dtype(np.int64))
+    labels = np.zeros((height, width), np.int64)
+    labels[y, x] = np.repeat(np.arange(1, len(points_per_class) + 1), points_per_class)
     return labels

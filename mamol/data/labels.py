@@ -96,7 +96,8 @@ def _indexed(places: Candidates, folder: RawFolder, labels: np.ndarray) -> np.nd
         return None
     found = folder.read(places, "pixel index")
     pixels = found.array
-    if pixels.ndim != 2 or pixels.shape[1] != 2 or pixels.min() < 0 or (pixels.max(axis=0) >= labels.shape).any():
+    inside = pixels.ndim == 2 and pixels.shape[1] == 2 and ((pixels >= 0) & (pixels < labels.shape)).all()
+    if not inside or (pixels != np.round(pixels)).any():
         raise MamolError(
             f"{found.path}: expected (n, 2) rows and columns from 0 inside {labels.shape[0]} x {labels.shape[1]}; "
             f"found shape {pixels.shape}, values {pixels.min()} to {pixels.max()}"

@@ -12,6 +12,8 @@ from mamol.core.errors import MamolError
 from mamol.core.names import pattern_name
 
 Mask = NDArray[np.bool_]
+KEYS = "missing_type, test_type or evaluate_types"
+"""The options that name a missing type."""
 
 
 def incomplete_patterns(modalities: int) -> Mask:
@@ -79,8 +81,11 @@ def _patterns_of(kind: str, modalities: Sequence[str]) -> Mask:
     if unknown:
         raise MamolError(
             f"missing type {kind}: the table has no modality {', '.join(unknown)}; "
-            f"allowed are {', '.join(modalities)}, several joined by +, both or all"
+            f"allowed are {', '.join(modalities)}, several joined by +, both or all; correct {KEYS}"
         )
+    if len(set(gone)) < len(gone):
+        once = "+".join(dict.fromkeys(gone))
+        raise MamolError(f"missing type {kind}: a modality is named twice; name each once in {KEYS}: {once}")
     if set(gone) == set(modalities):
         raise MamolError(
             f"missing type {kind}: nothing would be left; at least one of {', '.join(modalities)} must stay"

@@ -20,6 +20,8 @@ from mamol.data.places import (
 
 FILE_KEYS = ("file", "variable", "files", "stack")
 KEYS = (*FILE_KEYS, "nodata", "mask", "bands", "scale", "offset", "resampling")
+LARGEST = 10**300
+"""Whole numbers beyond it are none that floats can hold."""
 Json = Any  # what a user may have written
 
 
@@ -82,7 +84,7 @@ def read_file(path: Path, key: str, value: Json) -> Candidates:
     variable = value.get("variable") if isinstance(value, dict) else None
     if not isinstance(file, str) or not isinstance(variable, str | None) or set(value) - {"file", "variable"}:
         raise MamolError(f'{path}: {key} is {value!r}; expected {{"file": "HSI.mat", "variable": "HSI"}}')
-    return (ArrayFile(file, variable),)
+    return (ArrayFile(file, variable, exact=variable is not None),)
 
 
 def _files(path: Path, key: str, value: Mapping[str, Json]) -> Candidates:
@@ -156,7 +158,9 @@ def read_grid(path: Path, value: Json, modalities: tuple[str, ...]) -> str | Gri
 
 
 def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a number, and none of hundreds of digits, which no computer counts with."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, float) or (whole and abs(value) < LARGEST)
 
 
 def _number(path: Path, key: str, value: Json, example: str) -> float:

@@ -17,10 +17,12 @@ class ArrayFile:
         file: File name relative to the root, any letter case; without suffix, ``.mat``, ``.npy``, ``.tif`` are tried.
         variable: Variable in a ``.mat`` file (a dotted path into a struct), or None: the variable called like the
             file, else the only one.
+        exact: Whether no other variable will do; releases differ in the names of theirs, a scene.json means its own.
     """
 
     file: str
     variable: str | None = None
+    exact: bool = False
 
     def __str__(self) -> str:
         """The place as messages show it."""

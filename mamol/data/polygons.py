@@ -13,10 +13,10 @@ from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 
 from mamol.core.errors import MamolError
-from mamol.core.files import sha256_of
 from mamol.data.facts import SceneFacts
 from mamol.data.labelfacts import VectorLabels
 from mamol.data.labels import LabelMaps
+from mamol.data.opening import check_memory, is_file, names_in
 from mamol.data.reading import MOST_CLASSES, GeoReference, RawFolder
 from mamol.data.vectorfiles import Features, read_features
 
@@ -70,15 +70,15 @@ def read_polygons(
         MamolError: If the grid has no place, the file is not there or cannot be read, it does not fit the scene, or a
             class of ``facts`` has no pixel.
     """
-    path = folder.root / wanted.file
-    if not path.is_file():
-        here = ", ".join(sorted(each.name for each in folder.root.iterdir() if each.is_file())) or "no files"
-        raise MamolError(f"labels: no file {wanted.file} in {folder.root}; found {here}")
+    path = folder.named(wanted.file)
+    if not is_file(path):
+        raise MamolError(f"labels: no file {wanted.file} in {folder.root}; found {names_in(folder.root)}")
     if place is None:
         raise MamolError(
             f"{path}: polygons need a scene that lies somewhere on the earth, and no raster of this one says where; "
             "give the rasters as GeoTIFFs with a coordinate system, or the labels as a raster"
         )
+    check_memory(path, shape, np.dtype(np.int64))
     grid = _Grid(shape, Affine(*place.transform), pyproj.CRS.from_user_input(place.crs))
     features, left_out = _on_grid(_merged(read_features(path, wanted), wanted), grid, path)
     names, classes = _numbered(features.classes, facts.classes, f"{path}, column {wanted.column}")
@@ -135,6 +135,8 @@ def _valid(geometries: np.ndarray) -> np.ndarray:
 
 
 def _span(geometries: Sequence[shapely.Geometry] | np.ndarray) -> str:
+    if not len(geometries):
+        return "nothing"
     left, bottom, right, top = shapely.total_bounds(geometries)
     return f"x {left:.6g} to {right:.6g}, y {bottom:.6g} to {top:.6g}"
 
@@ -223,4 +225,4 @@ def _remember(folder: RawFolder, path: Path) -> None:
     """Keeps the sha256 of a vector file, of all parts of a Shapefile."""
     parts = [path.with_suffix(suffix) for suffix in _SIDECARS] if path.suffix.lower() == ".shp" else []
     for part in (path, *(each for each in parts if each.is_file())):
-        folder.sources.setdefault(str(part.relative_to(folder.root)), sha256_of(part))
+        folder.record(part)

@@ -9,7 +9,7 @@ import numpy as np
 from mamol.core.errors import MamolError
 from mamol.data.facts import PrecutFacts, PrecutPart, SceneFacts
 from mamol.data.labels import LabelMaps
-from mamol.data.reading import RawFolder
+from mamol.data.reading import RawFolder, as_labels
 from mamol.data.validity import marked, not_finite
 
 
@@ -86,18 +86,19 @@ def read_precut(release: PrecutFacts, folder: RawFolder, modalities: Sequence[st
 
 def _labels(part: PrecutPart, folder: RawFolder) -> np.ndarray:
     found = folder.read((part.labels,), "labels")
-    labels = found.array.reshape(-1, 1).astype(np.int64)
-    if labels.size == 0 or labels.min() < 1:
-        raise MamolError(f"{found.path}: labels of samples start at 1; found {labels.min() if labels.size else 'none'}")
-    return labels
+    labels = found.array.reshape(-1, 1)
+    if labels.min() < 1:
+        raise MamolError(f"{found.path}: labels of samples start at 1; found {labels.min()}")
+    return as_labels(labels, found.path)
 
 
 def _as_windows(part: PrecutPart, name: str, folder: RawFolder, bands: int, count: int) -> np.ndarray:
     """(N, C, P, P); P is 1 where there is one vector per sample."""
     found = folder.read((part.modalities[name],), f"modality {name}")
     array = found.array
-    if len(array) != count:
-        raise MamolError(f"{found.path}: {len(array)} samples, but there are {count} labels; take both of one release")
+    if array.shape[:1] != (count,):
+        samples = len(array) if array.ndim else 1
+        raise MamolError(f"{found.path}: {samples} samples, but there are {count} labels; take both of one release")
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim == 4:

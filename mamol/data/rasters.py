@@ -8,6 +8,7 @@ from mamol.core.errors import MamolError
 from mamol.data.composed import Masked, Mosaic, Quality, Stack
 from mamol.data.facts import SceneFacts
 from mamol.data.grid import Grid, grid_of
+from mamol.data.matfiles import Wanted
 from mamol.data.places import ArrayFile, Candidates, GridPlace, MaskPlace, RasterPlace, Values
 from mamol.data.reading import RawFolder, is_raster, ordered, read_array
 from mamol.data.sources import ArraySource, Raster, RasterSource, check_bands
@@ -98,7 +99,7 @@ def _reader(facts: SceneFacts, folder: RawFolder, name: str, grid: Grid | None, 
     return Stack(parts) if place.stacked else Mosaic(parts)
 
 
-def _files(facts: SceneFacts, folder: RawFolder, name: str) -> list[tuple[Path, list[str]]]:
+def _files(facts: SceneFacts, folder: RawFolder, name: str) -> list[tuple[Path, Wanted]]:
     parts: Sequence[ArrayFile] = facts.rasters.get(name, RasterPlace()).parts
     each: list[Candidates] = [(part,) for part in parts] or [facts.modalities[name]]
     return [folder.find(candidates, f"modality {name}") for candidates in each]
@@ -116,7 +117,7 @@ def _own_grid(facts: SceneFacts, folder: RawFolder, name: str) -> Grid | None:
     return grids[0].covering(grids[1:]) if len(grids) > 1 else grids[0]
 
 
-def _opened(path: Path, variables: Sequence[str], values: Values, shape: Shape | None) -> Raster:
+def _opened(path: Path, variables: Wanted, values: Values, shape: Shape | None) -> Raster:
     """One file on its own grid; the axes of an array are recognised by the shape."""
     if is_raster(path):
         return RasterSource(path, values)

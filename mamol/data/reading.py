@@ -1,26 +1,37 @@
 """Arrays from the files of a raw folder: finding them, reading them, checking them."""
 
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
-from rasterio.drivers import raster_driver_extensions
 
 from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
 from mamol.data.enviroi import read_roi_text
 from mamol.data.facts import ArrayFile, Candidates
 from mamol.data.grid import GeoReference, Grid
-from mamol.data.matfiles import read_mat
-from mamol.data.sources import ArraySource, RasterSource
+from mamol.data.matfiles import Wanted, read_mat
+from mamol.data.opening import check_utf8, files_in, is_file, names_in, unreadable
+from mamol.data.sources import DRIVERS, KINDS, ArraySource, RasterSource
+from mamol.data.virtual import outside
 from mamol.data.warping import check_overlap, onto
 
+LOGGER = logging.getLogger(__name__)
 __all__ = ["Found", "GeoReference", "RawFolder", "as_labels", "as_raster", "is_raster", "read_array"]
-RASTERS = tuple(f".{each}" for each in ("tif", "tiff", "jp2", "vrt") if each in raster_driver_extensions())
-"""What this GDAL reads; some builds have no JPEG 2000."""
+RASTERS = tuple(ending for ending in KINDS if ending in DRIVERS)
+"""What this GDAL reads."""
 SUFFIXES = (".mat", ".npy", *RASTERS)
 MOST_CLASSES = 1000
+NOT_NPY = (
+    *(OSError, EOFError, ValueError, SyntaxError, OverflowError, RecursionError, MemoryError),
+    *(TokenError, BadZipFile),
+)
+"""What numpy raises on a file that is no .npy, whose header is a line of Python; nothing in it is run."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +52,25 @@ class RawFolder:
         sources: File name relative to the root -> sha256.
         grid: The scene's grid, onto which label rasters are brought; None: it is not known, or has no place.
         placed: The label rasters that say where they lie, while the grid is not known.
+        inside: The folder that relative names must not leave; None: the root.
     """
 
     root: Path
     sources: dict[str, str] = field(default_factory=dict)
     grid: Grid | None = None
     placed: list[tuple[Path, Grid]] = field(default_factory=list)
+    inside: Path | None = None
+    _told: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Checks the folder.
 
         Raises:
-            MamolError: If there is no such folder.
+            MamolError: If there is no such folder, or its name is no UTF-8, which tables and libraries need.
         """
-        if not self.root.is_dir():
+        if is_file(self.root) or not self.root.is_dir():
             raise MamolError(f"root {self.root}: no such folder; give the folder with the raw files of the scene")
+        check_utf8(self.root)
 
     def has(self, candidates: Candidates) -> bool:
         """Whether the file of any candidate is there.
@@ -65,7 +80,7 @@ class RawFolder:
         """
         return any(self._path(candidate) for candidate in candidates)
 
-    def find(self, candidates: Candidates, what: str) -> tuple[Path, list[str]]:
+    def find(self, candidates: Candidates, what: str) -> tuple[Path, Wanted]:
         """The file of the first candidate that is there, and the variables that it may be in.
 
         Args:
@@ -73,19 +88,62 @@ class RawFolder:
             what: What is looked for, for messages: "modality hsi", "label map".
 
         Raises:
-            MamolError: If no candidate is there.
+            MamolError: If no candidate is there, or it reads files that it must not.
         """
-        places = [(self._path(candidate), candidate.variable) for candidate in candidates]
+        places = [(self._path(candidate), candidate) for candidate in candidates]
         path = next((path for path, _ in places if path), None)
-        if path:
-            # Several releases may use one file name, letter case aside, with different variables.
-            return path, [variable for each, variable in places if each == path and variable]
-        tried = ", ".join(str(candidate) for candidate in candidates)
-        here = ", ".join(sorted(path.name for path in self.root.iterdir() if path.is_file())) or "no files"
-        raise MamolError(f"{what}: no file for it in {self.root}; expected one of {tried}; found {here}")
+        if path is None:
+            tried = ", ".join(str(candidate) for candidate in candidates)
+            raise MamolError(
+                f"{what}: no file for it in {self.root}; expected one of {tried}; found {names_in(self.root)}"
+            )
+        # Several releases may use one file name, letter case aside, with different variables.
+        meant = [candidate for each, candidate in places if each == path]
+        if path.suffix.lower() == ".vrt":
+            self._check_vrt(path, explicit=Path(meant[0].file).is_absolute())
+        exact = any(candidate.exact for candidate in meant)
+        if exact and path.suffix.lower() != ".mat":
+            raise MamolError(
+                f"{what}: variable {meant[0].variable!r} of {path}; only .mat files have variables: leave it out"
+            )
+        return path, [*(candidate.variable for candidate in meant if candidate.variable), *([] if exact else [None])]
+
+    def named(self, file: str) -> Path:
+        """The path that a name means.
+
+        Args:
+            file: Relative to the root, or absolute.
+
+        Raises:
+            MamolError: If a relative one leads out of the folder.
+        """
+        path, inside = self.root / file, os.path.abspath(self.inside or self.root)
+        if not Path(file).is_absolute() and not Path(os.path.abspath(path)).is_relative_to(inside):
+            raise MamolError(
+                f"{file} leads out of {inside}; files from elsewhere are named by their absolute path, "
+                f"{os.path.abspath(path)}"
+            )
+        return path
+
+    def _check_vrt(self, path: Path, *, explicit: bool) -> None:
+        beyond = outside(path, self.inside or self.root)
+        if beyond and not explicit:
+            raise MamolError(
+                f"{path}: it reads {beyond[0]}, which is outside of {self.inside or self.root}; name the VRT by its "
+                "absolute path in the scene.json if that is meant, or copy the file"
+            )
+        self._tell(beyond)
+
+    def _tell(self, paths: Iterable[Path]) -> None:
+        """Says which files lie elsewhere, by an absolute path or by a link; each once."""
+        own = {self.root.resolve(), (self.inside or self.root).resolve()}
+        for path in paths:
+            if path not in self._told and not any(path.resolve().is_relative_to(each) for each in own):
+                LOGGER.warning("%s: reads a file outside of it: %s", self.root, path.resolve())
+                self._told.add(path)
 
     def record(self, path: Path) -> None:
-        """Keeps the sha256 of a file.
+        """Keeps the sha256 of a file, and says if it lies elsewhere.
 
         Args:
             path: The file.
@@ -93,12 +151,14 @@ class RawFolder:
         Raises:
             MamolError: If it cannot be read.
         """
+        check_utf8(path)
+        self._tell([path])
         name = str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
         if name not in self.sources:
             try:
                 self.sources[name] = sha256_of(path)
             except OSError as error:
-                raise MamolError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+                raise unreadable(path, "file", error) from error
 
     def read(self, candidates: Candidates, what: str) -> Found:
         """The array of the first candidate that is there: a label map, or what is no raster of a modality.
@@ -150,12 +210,12 @@ class RawFolder:
         return places[0][1].georeference if places else None
 
     def _path(self, candidate: ArrayFile) -> Path | None:
-        path = self.root / candidate.file
-        if path.is_file():
+        path = self.named(candidate.file)
+        if is_file(path):
             return path
         if not path.parent.is_dir():
             return None
-        present = {each.name.lower(): each for each in sorted(path.parent.iterdir()) if each.is_file()}
+        present = {each.name.lower(): each for each in files_in(path.parent)}
         endings = ("", *SUFFIXES) if path.suffix.lower() not in SUFFIXES else ("",)
         return next((present[path.name.lower() + end] for end in endings if path.name.lower() + end in present), None)
 
@@ -169,34 +229,35 @@ def is_raster(path: Path) -> bool:
     return path.suffix.lower() in RASTERS
 
 
-def read_array(path: Path, variables: Sequence[str]) -> np.ndarray:
+def read_array(path: Path, variables: Wanted) -> np.ndarray:
     """The array in a file that is no raster file.
 
     Args:
         path: The file.
-        variables: Names that it may have there.
+        variables: Names that it may have there; None: the one called like the file, else the only one.
 
     Raises:
-        MamolError: If there is none, or the file cannot be read.
+        MamolError: If there is none, it is empty, or the file cannot be read.
     """
     suffix = path.suffix.lower()
-    try:
-        if suffix == ".mat":
-            return read_mat(path, variables)
-        if suffix == ".npy":
-            return _read_npy(path)
-        if suffix == ".txt":
-            return read_roi_text(path)
-    except OSError as error:
-        raise MamolError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    raise MamolError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
+    readers = {".mat": lambda: read_mat(path, variables), ".npy": lambda: _read_npy(path)}
+    readers[".txt"] = lambda: read_roi_text(path)
+    if suffix not in readers:
+        raise MamolError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
+    array = readers[suffix]()
+    if not array.size:
+        raise MamolError(f"{path}: the array is empty, its shape is {array.shape}; write it again with its numbers")
+    return array
 
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise MamolError(f"{path}: not a readable .npy file ({error}); write it again with numpy.save") from error
+    except NOT_NPY as error:
+        raise unreadable(path, ".npy file", error) from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise MamolError(f"{path}: an .npz archive under the name .npy; save the one array with numpy.save")
     if array.dtype.kind not in "biuf":
         raise MamolError(f"{path}: the array is of type {array.dtype}; expected real numbers")
     return array
@@ -219,9 +280,11 @@ def as_labels(array: np.ndarray, path: Path | str) -> np.ndarray:
         array = array[:, :, 0]
     if array.ndim != 2:
         raise MamolError(f"{path}: a label map has shape (H, W); this array has {array.shape}")
-    if array.dtype.kind == "f" and not np.array_equal(array, np.round(array)):
-        raise MamolError(f"{path}: a label map holds whole numbers; this one has NaN or fractions")
-    if array.size and array.max() > MOST_CLASSES:
+    if not array.size:
+        raise MamolError(f"{path}: a label map of {array.shape[0]} x {array.shape[1]} pixels is empty; save it again")
+    if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.round(array))).all():
+        raise MamolError(f"{path}: a label map holds whole numbers; this one has NaN, infinities or fractions")
+    if array.max() > MOST_CLASSES:
         raise MamolError(
             f"{path}: the largest label is {array.max()}, at most {MOST_CLASSES} is expected; 0 or -1 marks unlabelled"
         )
@@ -257,7 +320,7 @@ def ordered(array: np.ndarray, shape: tuple[int, ...] | None, path: Path | str) 
     Raises:
         MamolError: If no order of axes fits the shape.
     """
-    if array.ndim not in (2, 3):
+    if array.ndim not in (2, 3) or not array.size:
         raise MamolError(f"{path}: a raster has shape (H, W) or (H, W, C); this array has {array.shape}")
     raster = array[:, :, None] if array.ndim == 2 else array
     if shape is None:

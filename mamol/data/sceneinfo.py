@@ -1,8 +1,9 @@
 """What a scene's table says about itself, and the columns that follow from it."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,7 @@ class SceneInfo(TableInfo):
             raise MamolError(f"{path}: its metadata lacks or adds {', '.join(sorted(lacking))}; {REBUILD}")
         content = {key: value for key, value in content.items() if key not in RESERVED}
         dense = content.pop(DENSE, None) or {"margin": 0}
+        _check_statistics(content, path)
         height, width = content["scene_shape"]
         try:
             margin = int(dense["margin"])
@@ -208,6 +210,17 @@ class SceneInfo(TableInfo):
                 "margin": margin,
             }
         )
+
+
+def _check_statistics(content: Mapping[str, Any], path: Path) -> None:
+    """Refuses numbers that windows cannot be normalised with: a deviation of 0 makes them infinite."""
+    for key, least in (("mean", -inf), ("std", 0.0)):
+        try:
+            wrong = [value for values in content[key].values() for value in values if not least < value < inf]
+        except (AttributeError, TypeError) as error:
+            raise MamolError(f"{path}: its {key} is damaged ({error!r}); {REBUILD}") from error
+        if wrong:
+            raise MamolError(f"{path}: its {key} has {wrong[0]}; expected finite numbers, std above 0; {REBUILD}")
 
 
 def tensor_type(shape: tuple[int, ...]) -> pa.DataType:

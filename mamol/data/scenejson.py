@@ -1,22 +1,25 @@
 """scene.json: the user's own entry of facts."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from matplotlib.colors import get_named_colors_mapping, to_hex
 
+from mamol.core import plainjson
 from mamol.core.errors import MamolError
 from mamol.core.names import SPLITS, canonical_all
 from mamol.data.facts import SceneFacts
 from mamol.data.labelfacts import vector_labels
+from mamol.data.opening import unreadable, why
 from mamol.data.placejson import read_file, read_grid, read_raster
 
 KEYS = ("name", "modalities", "labels", "train_labels", "test_labels", "classes", "colours", "note", "grid", "split")
 SCENES = "scenes"
 """The key by which a scene.json lists several scenes instead of describing one."""
+LONGEST = 100
+"""Letters of a name: it becomes part of files' names."""
 
 
 def read_scene_json(path: Path) -> SceneFacts:
@@ -39,11 +42,13 @@ def read_scene_json(path: Path) -> SceneFacts:
     if not isinstance(modalities, dict) or not modalities:
         raise MamolError(f'{path}: modalities is {modalities!r}; expected {{"hsi": {{"file": "HSI.mat"}}, …}}')
     classes = classes_of(path, content)
+    for name in modalities:
+        _check_name(path, "modalities", name)
     names = canonical_all(modalities)
     polygons = vector_labels(path, content)
     read = [read_raster(path, f"modalities.{key}", value) for key, value in modalities.items()]
     return SceneFacts(
-        name=text_of(path, content, "name", path.parent.resolve().name),
+        name=name_of(path, content, path.parent.resolve().name),
         modalities={name: place for name, (place, _) in zip(names, read, strict=True)},
         rasters={name: raster for name, (_, raster) in zip(names, read, strict=True)},
         grid=read_grid(path, content.get("grid"), names),
@@ -66,14 +71,20 @@ def json_of(path: Path) -> dict[str, Any]:
         path: The file.
 
     Raises:
-        MamolError: If it cannot be read, or is no JSON object.
+        MamolError: If it cannot be read, or is no JSON object that means one thing.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = plainjson.loads(path.read_text("utf-8"))
+    except PermissionError as error:
+        raise unreadable(path, "scene.json", error) from error
     except OSError as error:
-        raise MamolError(f"scene {path}: cannot be read ({error.strerror}); give the path of a scene.json") from error
+        raise MamolError(f"scene {path}: cannot be read ({why(error)}); give the path of a scene.json") from error
     except ValueError as error:
-        raise MamolError(f"{path}: not valid JSON ({error}); see docs/DATASETS.md for the format") from error
+        if path.suffix.lower() != ".json":
+            raise MamolError(
+                f"{path}: a file, and no scene.json; give the folder of the raw files, or the scene.json in it"
+            ) from error
+        raise MamolError(f"{path}: not valid JSON ({why(error)}); see docs/DATASETS.md for the format") from error
     if not isinstance(content, dict):
         raise MamolError(f"{path}: expected one JSON object; see docs/DATASETS.md for the format")
     return content
@@ -109,6 +120,8 @@ def classes_of(path: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
         raise MamolError(f"{path}: classes is {classes!r}; expected a list of names in label order")
     if len(set(classes)) < len(classes):
         raise MamolError(f"{path}: classes has a name twice; give every class its own name")
+    if long := next((name for name in classes if len(name) > LONGEST), None):
+        raise MamolError(f"{path}: classes has a name of {len(long)} letters; at most {LONGEST} are expected")
     return tuple(classes)
 
 
@@ -162,6 +175,29 @@ def _is_colour(value: object) -> bool:
     """Whether it is ``#rrggbb`` or a name; matplotlib's greys, cycles and transparency make no sense on a map."""
     named = isinstance(value, str) and value in get_named_colors_mapping()
     return named or (isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value) is not None)
+
+
+def name_of(path: Path, content: Mapping[str, Any], default: str) -> str:
+    """The name of a scene or an area, which files are called after.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+        default: What it is called otherwise.
+
+    Raises:
+        MamolError: If it is no text, too long, or would lead files out of their folder.
+    """
+    return _check_name(path, "name", text_of(path, content, "name", default))
+
+
+def _check_name(path: Path, key: str, name: str) -> str:
+    if len(name) > LONGEST:
+        raise MamolError(f"{path}: {key} has {len(name)} letters; at most {LONGEST} are expected, as files carry it")
+    pure = PurePath(name)
+    if pure.is_absolute() or ".." in pure.parts or not name.isprintable():
+        raise MamolError(f"{path}: {key} is {name!r}; files are called after it, so give one without a path in it")
+    return name
 
 
 def text_of(path: Path, content: Mapping[str, Any], key: str, default: str) -> str:

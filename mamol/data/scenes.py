@@ -1,6 +1,5 @@
 """A scene: the rasters of several sensors on one grid, with label maps."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mamol.core import plainjson
 from mamol.core.errors import MamolError
 from mamol.core.names import canonical_all
 from mamol.data.facts import ANY_SCENE, SceneFacts, facts_of
 from mamol.data.labels import LabelMaps, class_names, read_label_maps
+from mamol.data.opening import is_file
 from mamol.data.patches import Cutter, SampleCutter, WindowCutter
 from mamol.data.polygons import read_polygons
 from mamol.data.precut import find_precut, read_precut
@@ -116,6 +117,7 @@ def load_scene(
     need_labels: bool = True,
     whole: bool = True,
     among: Sequence[str] | None = None,
+    inside: Path | None = None,
 ) -> Scene:
     """Reads a scene, checks that its files fit together and brings them to one form.
 
@@ -129,11 +131,13 @@ def load_scene(
             files say where they lie.
         among: Class names of the area of which this scene is a part: it takes them if it lists none, and need not have
             every class; None: it stands alone.
+        inside: The folder of that area, which relative names of files must not leave; None: ``root``.
 
     Raises:
         MamolError: If a file or variable is missing or broken, or files do not fit together.
     """
     facts, folder = _describe(dataset, Path(root), scene_file)
+    folder.inside = inside
     alone = among is None
     facts = replace(facts, classes=facts.classes or tuple(among or ()))
     names = _chosen(facts, folder, modalities)
@@ -212,7 +216,7 @@ def tell_invalid(scene: str, rasters: Mapping[str, np.ndarray]) -> None:
 
 def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneFacts, RawFolder]:
     facts = facts_of(dataset)
-    if root.is_file():
+    if is_file(root):
         described = read_scene_json(root)
         known = facts.colours if described.classes == facts.classes else ()
         return replace(described, colours=described.colours or known), RawFolder(root.parent)
@@ -227,7 +231,7 @@ def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneF
                 facts.name,
             )
         return facts, folder
-    if scene_file is None and (root / SCENE_JSON).is_file():
+    if scene_file is None and is_file(root / SCENE_JSON):
         scene_file = root / SCENE_JSON
     if scene_file is not None:
         return read_scene_json(Path(scene_file)), folder
@@ -237,7 +241,7 @@ def _describe(dataset: str, root: Path, scene_file: Path | None) -> tuple[SceneF
 def _classes_in_meta_json(root: Path) -> tuple[str, ...]:
     """Class names of a folder without scene.json, if a meta.json lists them in label order."""
     try:
-        classes = json.loads((root / "meta.json").read_text("utf-8"))["classes"]
+        classes = plainjson.loads((root / "meta.json").read_text("utf-8"))["classes"]
     except (OSError, ValueError, KeyError, TypeError):
         return ()
     names = list(classes.values()) if isinstance(classes, dict) else classes

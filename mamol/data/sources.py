@@ -4,22 +4,35 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.drivers import raster_driver_extensions
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
 
 from mamol.core.errors import MamolError
 from mamol.data.grid import Grid
+from mamol.data.opening import check_memory, unreadable
 from mamol.data.places import Values
 from mamol.data.validity import equals, interpreted, marked
+from mamol.data.virtual import is_vrt
 
 Part = tuple[NDArray, NDArray[np.bool_]]
+KINDS = {".tif": "GeoTIFF", ".tiff": "GeoTIFF", ".jp2": "JPEG 2000 file", ".vrt": "VRT"}
+"""What files are that GDAL reads here, by their ending."""
+DRIVERS = {f".{ending}": driver for ending, driver in raster_driver_extensions().items() if f".{ending}" in KINDS}
+"""Which of GDAL's drivers reads them; some builds have no JPEG 2000. Another one might read other files, or the net."""
+
+
+UNREADABLE = (RasterioError, CRSError, CPLE_BaseError, MemoryError, ValueError)
+"""What rasterio raises on damaged files."""
 
 
 class Source(Protocol):
@@ -60,6 +73,10 @@ class Raster(ABC):
     grid: Grid
     bands: int
 
+    def __str__(self) -> str:
+        """What messages call it."""
+        return f"the raster on {self.grid}"
+
     @property
     def height(self) -> int:
         """Rows."""
@@ -89,7 +106,13 @@ class Raster(ABC):
         return marked(*self.stored(rows, cols))
 
     def whole(self) -> NDArray:
-        """All of it: of the stored type if every pixel is valid, else float32 with NaN."""
+        """All of it: of the stored type if every pixel is valid, else float32 with NaN.
+
+        Raises:
+            MamolError: If this machine's memory cannot hold it.
+        """
+        pixel, _ = self.stored(slice(0, 1), slice(0, 1))
+        check_memory(str(self), (self.height, self.width, self.bands), pixel.dtype)
         data, invalid = self.stored(slice(0, self.height), slice(0, self.width))
         return marked(data, invalid) if invalid.any() else np.ascontiguousarray(data)
 
@@ -141,7 +164,9 @@ class Handle:
         here = self._local.__dict__
         if here.get("process") != os.getpid():
             # What a fork brought along belongs to the parent: it is kept, since closing it would touch the parent's.
-            here.update(parent=here.get("file"), process=os.getpid(), file=rasterio.open(self.path, sharing=False))
+            driver = DRIVERS.get(self.path.suffix.lower())
+            file = rasterio.open(self.path, driver=driver, sharing=False)
+            here.update(parent=here.get("file"), process=os.getpid(), file=file)
         return here["file"]
 
 
@@ -156,19 +181,34 @@ class RasterSource(Raster):
             values: How its numbers are read; bands: all but an alpha band, unless they name it.
 
         Raises:
-            MamolError: If the file cannot be read, has no such band, or is placed by control points only.
+            MamolError: If the file cannot be read, has no such band or none at all, holds complex numbers or blocks
+                that this machine's memory cannot hold, or is placed by control points only.
         """
         self.path, self.values, self._handle = path, values, Handle(path)
         try:
             file = self._handle()
             self.grid = _grid_of(path, file)
-        except RasterioError as error:
+        except UNREADABLE as error:
             raise _unreadable(path, error) from error
         alpha = [band for band, meaning in enumerate(file.colorinterp, 1) if meaning == ColorInterp.alpha]
         self.numbers = list(values.bands) or [band for band in file.indexes if band not in alpha]
+        if not self.numbers:
+            raise MamolError(f"{path}: it has no band but alpha; name it in bands if it is a feature")
         self.alpha = [band for band in alpha if band not in self.numbers]
         check_bands(path, self.numbers, file.count)
         self.bands = len(self.numbers)
+        self._check_types(file)
+
+    def __str__(self) -> str:
+        """The file."""
+        return str(self.path)
+
+    def _check_types(self, file: Any) -> None:  # noqa: ANN401 - rasterio has no types
+        for band in (*self.numbers, *self.alpha):
+            kind = file.dtypes[band - 1]
+            if "complex" in kind:
+                raise MamolError(f"{self.path}: band {band} is of type {kind}; expected real numbers: write amplitudes")
+            check_memory(f"{self.path}: a block", file.block_shapes[band - 1], np.dtype(kind))
 
     def stored(self, rows: slice, cols: slice) -> Part:
         """See the base class.
@@ -182,7 +222,7 @@ class RasterSource(Raster):
             file = self._handle()
             data = np.moveaxis(file.read(self.numbers, window=window), 0, -1)
             invalid = self._masked(file, window, data)
-        except RasterioError as error:
+        except UNREADABLE as error:
             raise _unreadable(self.path, error) from error
         return interpreted(data, invalid, self.values)
 
@@ -220,8 +260,9 @@ def check_bands(path: Path | str, bands: Sequence[int], count: int) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> MamolError:
-    kind = {".jp2": "JPEG 2000 file", ".vrt": "VRT"}.get(path.suffix.lower(), "GeoTIFF")
-    return MamolError(f"{path}: not a readable {kind} ({error}); copy or download it again")
+    if path.suffix.lower() != ".vrt" and is_vrt(path):
+        return MamolError(f"{path}: a VRT under the name {path.name}; call it .vrt")
+    return unreadable(path, KINDS.get(path.suffix.lower(), "raster"), error)
 
 
 def _grid_of(path: Path, file: Any) -> Grid:  # noqa: ANN401 - rasterio has no types
@@ -232,6 +273,6 @@ def _grid_of(path: Path, file: Any) -> Grid:  # noqa: ANN401 - rasterio has no t
             f"{path}: it is placed by {points} only, without a grid; "
             "bring it onto one first, for example with gdalwarp -t_srs EPSG:<number>"
         )
-    if file.transform.determinant == 0:
+    if not isfinite(file.transform.determinant) or file.transform.determinant == 0:
         raise MamolError(f"{path}: its pixels have no size ({transform}); write its georeference again")
     return Grid(file.height, file.width, file.crs.to_wkt() if file.crs else "", transform)

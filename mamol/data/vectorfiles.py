@@ -12,7 +12,10 @@ import shapely
 from mamol.core.errors import MamolError
 from mamol.core.names import SPLITS
 from mamol.data.labelfacts import VectorLabels
+from mamol.data.opening import unreadable
 
+BEGINNINGS = {".gpkg": b"SQLite format 3\0", ".shp": b"\0\0\x27\x0a", ".geojson": b"{", ".json": b"{"}
+"""What files begin with, by their ending."""
 _SHAPES = ("Point", "MultiPoint", "Polygon", "MultiPolygon")
 
 
@@ -57,15 +60,15 @@ def read_features(path: Path, wanted: VectorLabels) -> Features:
         MamolError: If the file, the layer or a column cannot be read, or holds what is no class, split or area.
     """
     try:
+        _check_format(path)
         layer = _layer(path, wanted.layer)
         columns = _columns(path, layer, wanted)
         # Arrays are all that is needed, no data frame.
         meta, _, geometry, values = pyogrio.raw.read(path, layer=layer, columns=columns)
     except MamolError:
         raise
-    except (RuntimeError, ValueError, OSError) as error:
-        detail = str(error).splitlines()[0].partition(";")[0].rstrip(".")
-        raise MamolError(f"{path}: not a readable vector file ({detail}); save or download it again") from error
+    except (RuntimeError, ValueError, OSError, LookupError, MemoryError) as error:
+        raise unreadable(path, "vector file", error) from error
     if geometry is None or not len(geometry):
         raise MamolError(f"{path}: the layer {layer} is empty; give polygons or points")
     table = {
@@ -81,6 +84,15 @@ def read_features(path: Path, wanted: VectorLabels) -> Features:
         splits=_splits(table[wanted.split], f"{path}, column {wanted.split}") if wanted.split else None,
         crs=_crs(meta["crs"], geometries, path),
     )
+
+
+def _check_format(path: Path) -> None:
+    """Refuses a file of another format than its name says: GDAL has formats that read other files, or the net."""
+    suffix = path.suffix.lower()
+    with path.open("rb") as file:
+        head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not head.startswith(BEGINNINGS[suffix]):
+        raise MamolError(f"{path}: not a readable vector file (no {suffix} file begins so); save or download it again")
 
 
 def _layer(path: Path, wanted: str) -> str:

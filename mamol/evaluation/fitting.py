@@ -14,7 +14,9 @@ from mamol.evaluation.blocks import MIN_VALID
 from mamol.training.checkpoints import CheckpointInfo
 
 
-def scene_at(scene: Path, root: str, info: CheckpointInfo, modalities: Sequence[str]) -> Scene:
+def scene_at(
+    scene: Path, root: str, info: CheckpointInfo, modalities: Sequence[str], inside: Path | None = None
+) -> Scene:
     """The scene to map.
 
     Args:
@@ -22,12 +24,15 @@ def scene_at(scene: Path, root: str, info: CheckpointInfo, modalities: Sequence[
         root: Folder of the files that the scene.json names; "": where it lies.
         info: Of the checkpoint.
         modalities: Those to read.
+        inside: Folder of the area that it is of, which relative names of files must not leave; None: its own.
 
     Raises:
         MamolError: It cannot be read.
     """
     if not root:
-        return load_scene(info.data["dataset"], scene, modalities=modalities, need_labels=False, whole=False)
+        return load_scene(
+            info.data["dataset"], scene, modalities=modalities, need_labels=False, whole=False, inside=inside
+        )
     if not scene.is_file():
         raise MamolError(f"root={root}: goes with scene=<scene.json>, and scene={scene} is no file")
     return load_scene("scene", Path(root), scene_file=scene, modalities=modalities, need_labels=False, whole=False)

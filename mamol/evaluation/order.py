@@ -14,7 +14,7 @@ from mamol.core.files import sha256_of
 from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
 from mamol.core.version import VERSION
-from mamol.data.areajson import find_area
+from mamol.data.areajson import AreaFacts, find_area, inside
 from mamol.data.scenes import Scene
 from mamol.evaluation.blocks import Classifier, block_rows
 from mamol.evaluation.fitting import (
@@ -45,6 +45,7 @@ class Order:
         patterns: Modalities that may be used, one map of each scene for each.
         scenes: What to map: raw folders, or their scene.json.
         many: Name of the area that the scenes are of; "": it is one scene.
+        area: What is known of that area; None: it is one scene.
     """
 
     settings: Settings
@@ -54,6 +55,7 @@ class Order:
     patterns: list[list[str]]
     scenes: tuple[Path, ...]
     many: str
+    area: AreaFacts | None = None
     _open: dict[Path, Scene] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -83,7 +85,7 @@ class Order:
         network = restore(info, state, settings.network.clip_weights, load_path).eval()
         check_stride(wanted.stride, network)
         scenes, many = (area.files, area.name) if area else ((given,), "")
-        return cls(settings, checkpoint, info, network, patterns, scenes, many)
+        return cls(settings, checkpoint, info, network, patterns, scenes, many, area)
 
     @cached_property
     def device(self) -> torch.device:
@@ -162,7 +164,8 @@ class Order:
         """
         if path not in self._open:
             self._open.clear()
-            scene = scene_at(path, self.settings.predict.root, self.info, self.needed)
+            within = inside(self.area, path) if self.area else None
+            scene = scene_at(path, self.settings.predict.root, self.info, self.needed, within)
             check_bands(scene, self.info, self.needed)
             self._open[path] = scene
         return self._open[path]

@@ -94,8 +94,11 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     try:
         verify(path, TEST_AGAIN)
         kept = pd.read_parquet(path)
+    except PermissionError as error:
+        raise MamolError(f"{path}: cannot be read ({error.strerror}); give yourself the right to read it") from error
     except (pa.ArrowException, OSError) as error:
-        raise MamolError(f"{path}: truncated or not a Parquet file ({error}); {TEST_AGAIN}") from error
+        first = str(error).partition("\n")[0]
+        raise MamolError(f"{path}: truncated or not a Parquet file ({first}); {TEST_AGAIN}") from error
     kept.attrs.pop(KEY, None)
     columns = ("index", *kept.attrs.get("keys", KEYS), "label", "prediction", "pattern")
     absent = [name for name in columns if name not in kept]

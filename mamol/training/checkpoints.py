@@ -34,6 +34,7 @@ NAMED_BY_OLD_LIGHTNING = "pytorch_lightning.callbacks.model_checkpoint.ModelChec
 KEY = "mamol"  # of the JSON in the safetensors header, and in Lightning's dictionary
 ADAPTER = "adapter.safetensors"  # the one checkpoint of a folder that is handed on without its run
 SETTINGS = "mamol_settings"  # of the options in Lightning's dictionary, as JSON
+ARROW = b"ARROW1"  # how tables begin
 DAMAGED = "take another checkpoint, or train again"
 
 
@@ -267,6 +268,10 @@ def read_pickle(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals([(_Inert, NAMED_BY_OLD_LIGHTNING)]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
+        with path.open("rb") as file:
+            table = file.read(len(ARROW)) == ARROW
+        if table:
+            raise MamolError(f"{path} is a table, no checkpoint; give a run's folder or a file of one") from error
         raise MamolError(
             f"{path} is refused: reading it would run code stored in it (only tensors and plain values are read); "
             "save its state_dict alone, in the environment it comes from"

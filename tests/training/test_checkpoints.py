@@ -155,3 +155,8 @@ def test_swapped_modalities_are_refused(tmp_path: Path) -> None:
     save_checkpoint(path, network, describe(network, DATA, 0, None))
     with pytest.raises(MamolError, match="order of modalities"):
         load_into(swapped_network(), path)
+
+
+def test_a_table_is_called_one(table_folder: Path) -> None:
+    with pytest.raises(MamolError, match=r"train\.arrow is a table, no checkpoint; give a run's folder"):
+        read_checkpoint(table_folder / "train.arrow")

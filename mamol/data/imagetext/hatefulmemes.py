@@ -5,11 +5,11 @@ file), ``text`` and ``label``; all of it lies in the folder itself or one level 
 ``test.jsonl`` has no labels; ``test_seen.jsonl`` and ``test_unseen.jsonl`` of a later release have.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mamol.core import plainjson
 from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
 from mamol.data.imagetext.facts import ImageTextFacts, ImageTextOptions
@@ -73,7 +73,7 @@ def _records(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, An
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = plainjson.loads(line)
         except ValueError as error:
             problems.add("lines that are no JSON", f"{place} ({error})")
             continue

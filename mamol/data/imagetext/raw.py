@@ -1,17 +1,19 @@
 """What a reader finds in a raw folder: items, and everything that is wrong with it, told at once."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mamol.core import plainjson
 from mamol.core.errors import MamolError
 from mamol.data.splits import SPLITS
 
 WRONG_FIELDS = "fields missing or of the wrong type"
 SHOWN = 10
 """How many names a message shows for each kind of problem."""
+SHOWN_LETTERS = 100
+"""How much of a name that no file can have."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def read_json(path: Path, problems: Problems, *, label: bool = False) -> dict[st
     files = "label files" if label else "files"
     name = path.relative_to(problems.root).as_posix()
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = plainjson.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         problems.add(f"{files} missing", name, of_items=label)
     except (OSError, ValueError) as error:
@@ -182,7 +184,12 @@ def check_image(folder: Path, name: str, problems: Problems) -> Path | None:
     if pure.is_absolute() or ".." in pure.parts:
         problems.add("image names that lead out of the folder", name)
         return None
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:
+        problems.add(f"image names that cannot be looked up ({error.strerror})", name[:SHOWN_LETTERS])
+        return None
+    if not there:
         problems.add("image files missing", path.relative_to(problems.root).as_posix())
         return None
     return path
