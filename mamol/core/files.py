@@ -190,9 +190,11 @@ def alone(folder: Path) -> Iterator[Path]:
             raise MamolError(
                 f"{folder}: another process is writing there; wait for its end, or give another folder"
             ) from None
-        yield folder
-        with suppress(OSError):  # there is something in it
-            folder.rmdir()
+        try:
+            yield folder
+        finally:
+            with suppress(OSError):  # there is something in it
+                folder.rmdir()
     finally:
         os.close(handle)
 

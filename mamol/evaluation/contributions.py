@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mamol.core.errors import MamolError
 from mamol.core.names import pattern_name
 from mamol.evaluation.patterns import all_patterns, evaluate_patterns, natural_or_all, under_mask
 from mamol.evaluation.trained import Trained
@@ -27,8 +28,16 @@ def contributions(
         A row per ``pattern`` of at least two modalities, ``class`` that has ``samples`` under it, and ``modality`` of
         the pattern, with the mean probability of the class, 0-1, ``with`` and ``without`` the modality, and ``lost``,
         their difference.
+
+    Raises:
+        MamolError: The samples are tiles.
     """
     names, table = trained.modalities, trained.table
+    if trained.task.pixels:
+        raise MamolError(
+            f"network={trained.network.spec.network} has no routers, and what modalities are worth to it is measured "
+            "on tables of windows, not of tiles; give such a data_root"
+        )
     everything = evaluate_patterns(
         trained.network, table, names, trained.device, progress, batch=batch, workers=workers
     )[:, samples]

@@ -82,6 +82,7 @@ class CheckpointInfo:
         """
         try:
             content = json.loads(text)
+            content.pop(SEAL, None)
             if content["format"] != FORMAT:
                 raise MamolError(f"{path} has checkpoint format {content['format']}, this version reads {FORMAT}")
             content.setdefault("random_weights", content["backbone_origin"].startswith(RANDOM))
@@ -144,8 +145,10 @@ def write_state(path: Path, state: Mapping[str, Tensor], info: CheckpointInfo) -
     Raises:
         OSError: They cannot be written.
     """
+    # In the one entry: several would come in any order, and equal weights be files of other bytes.
+    described = json.dumps({**json.loads(info.to_json()), SEAL: UNSEALED}, ensure_ascii=False)
     try:
-        save_file(dict(state), path, metadata={KEY: info.to_json(), SEAL: UNSEALED})
+        save_file(dict(state), path, metadata={KEY: described})
     except SafetensorError as error:  # its own name for all that a disk can do
         raise OSError(errno.EIO, str(error), str(path)) from error
     seal(path)

@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from scipy.io import loadmat, savemat
 
 import make_arrow
-from mamol.training.checkpoints import SETTINGS, read_pickle
+from mamol.training.checkpoints import SETTINGS, read_checkpoint, read_pickle, write_state
 from tests.commands.test_command_line import kill_after_two_epochs
 from tests.lines import QUICK, Finished, process, run, start, trained
 
@@ -154,11 +152,9 @@ def broken_run(finished_run: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "broken_seed0"
     shutil.copytree(finished_run, folder)
     (path,) = (folder / "checkpoints").glob("best*")
-    with safe_open(path, "pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        metadata = file.metadata()
+    info, state = read_checkpoint(path)
     state["head.weight"][0, 0] = float("nan")
-    save_file(state, path, metadata=metadata)
+    write_state(path, state, info)
     return folder
 
 

@@ -174,7 +174,7 @@ def test_a_share_that_is_none_is_told(value: Any, tmp_path: Path) -> None:
 def test_min_valid_decides_what_a_sample_has(tmp_path: Path) -> None:
     numbers = []
     for least in (0.3, 0.7, 1.0):
-        built(tmp_path / str(least), scene(), min_valid=least, train_per_class=600, test_per_class=1, val_per_class=0)
+        built(tmp_path / str(least), scene(), min_valid=least, train_per_class=300, test_per_class=1, val_per_class=0)
         info = SceneTable.open(tmp_path / str(least) / "train.arrow").info
         assert info.min_valid == least
         numbers.append(info.natural["train"]["hsi+sar"])
