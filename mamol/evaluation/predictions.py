@@ -19,6 +19,7 @@ from mamol.data.missing import Mask
 from mamol.data.tables import AnyTable
 
 KEYS = ("row", "col")  # what tells a sample in files that do not say it: they are of scenes
+PREDICTIONS = "predictions.parquet"
 PROBABILITY = "p_"  # in front of the class name
 TEST_AGAIN = "run the test again"
 
@@ -102,14 +103,18 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     Raises:
         MamolError: Missing, truncated, or something else.
     """
-    path = Path(path) / "predictions.parquet" if Path(path).is_dir() else Path(path)
+    path = Path(path) / PREDICTIONS if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise MamolError(f"{path}: no such predictions; test a checkpoint, its run folder gets them")
     try:
         verify(path, TEST_AGAIN)
+    except OSError as error:
+        raise MamolError(f"{path}: cannot be read ({error.strerror}); {TEST_AGAIN}") from error
+    try:
         kept = pd.read_parquet(path)
-    except (pa.ArrowException, OSError) as error:
-        raise MamolError(f"{path}: truncated or not a Parquet file ({error}); {TEST_AGAIN}") from error
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        told = str(error).partition("\n")[0]
+        raise MamolError(f"{path}: truncated or not a Parquet file ({told}); {TEST_AGAIN}") from error
     kept.attrs.pop(KEY, None)
     try:
         fitted(kept.attrs, Attributes, "attributes")

@@ -1,5 +1,6 @@
 """The files of a finished run: metrics.json, predictions, the task's figures, curves."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -16,10 +17,12 @@ from mamol.data.tableinfo import Identity
 from mamol.evaluation.figures import figures_of
 from mamol.evaluation.marking import marked
 from mamol.evaluation.plots import save_figure, training_curves
-from mamol.evaluation.predictions import frame, write_predictions
+from mamol.evaluation.predictions import PREDICTIONS, frame, write_predictions
+from mamol.training.callbacks import read_history
 
 METRICS = "metrics.json"
 TEST_AGAIN = "test or train the run again"
+WRITE_AGAIN = "remove it, and evaluate the run again"
 LARGEST = 100.0
 """Of every score; kappa and others can be negative."""
 PARTS = "per_"
@@ -104,10 +107,10 @@ def write_results(
     for name, figure in figures_of(task, probabilities, table.label[index], table.info.classes, title(tested)).items():
         save_figure(figure, folder / f"{name}.png")
     kept = frame(table, data.modalities, data.masks["test"].first, index, probabilities)
-    write_predictions(folder / "predictions.parquet", kept, {"method": facts["method"], "weights": backbone["weights"]})
+    write_predictions(folder / PREDICTIONS, kept, {"method": facts["method"], "weights": backbone["weights"]})
     history = folder / "history.csv"
     if history.exists():
-        save_figure(training_curves(pd.read_csv(history), task.selection, title("training")), folder / "curves.png")
+        save_figure(training_curves(read_history(history), task.selection, title("training")), folder / "curves.png")
     write_sealed_json(folder / METRICS, {"test": result, **facts})
 
 
@@ -136,6 +139,35 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return content
 
 
+def read_table(path: Path, texts: Sequence[str], scores: Sequence[str]) -> pd.DataFrame:
+    """A table that a command left beside a run, such as ``grid.csv``.
+
+    Args:
+        path: The file.
+        texts: Columns that it has to have.
+        scores: Columns of numbers that it has to have, none above 100.
+
+    Raises:
+        MamolError: It is not there, damaged, or something else.
+    """
+    try:
+        table = pd.read_csv(path)
+        if absent := [name for name in (*texts, *scores) if name not in table]:
+            raise ValueError(f"no column {', '.join(absent)}")
+        for name in scores:
+            _need_percent(table[name])
+    except (OSError, ValueError, TypeError) as error:
+        told = str(error).partition("\n")[0]
+        raise MamolError(f"{path}: is not what this program wrote ({told}); {WRITE_AGAIN}") from error
+    return table
+
+
+def _need_percent(column: pd.Series) -> None:
+    wrong = column[~(column.isna() | column.astype(float).between(-LARGEST, LARGEST))]
+    if len(wrong):
+        raise ValueError(f"{column.name} is {wrong.iloc[0]}, expected at most {LARGEST:g}")
+
+
 def _check_scores(scores: dict[str, Any], place: str) -> None:
     """Refuses what is no score: a number of percent or a count; None is one that is not defined.
 
@@ -155,7 +187,8 @@ def _check_scores(scores: dict[str, Any], place: str) -> None:
                 _check_score(number, name)
         else:
             _check_score(value, name)
-    fitted(scores.get("n"), int, f"{place}n")
+    if place or "n" in scores:
+        fitted(scores.get("n"), int, f"{place}n")
 
 
 def _check_score(value: object, name: str) -> None:
