@@ -181,7 +181,7 @@ NOT_NEGATIVE = number("a number of at least 0", lambda v: v >= 0)
 KIND = Allowed(
     "a modality name, several joined by +, both or all",
     lambda v: isinstance(v, str) and v != "" and all(v.split("+")),
-    lambda v: v if v in ("both", "all") else "+".join(canonical(name) for name in v.split("+")),
+    lambda v: v if v in ("both", "all") else "+".join(canonical_all(v.split("+"))),
 )
 NAMES = words(
     "modality names, such as hsi,lidar", lambda word: True, lambda names: canonical_all(names) if names else ()
