@@ -18,7 +18,7 @@ LISTS = ("print_config", "methods", "datasets")
 
 def states(*folders: Path) -> dict[Path, int]:
     """When each file and folder was written."""
-    return {path: path.stat().st_mtime_ns for folder in folders for path in (folder, *folder.rglob("*"))}
+    return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
 
 
 def error_of(done: Finished) -> str:
