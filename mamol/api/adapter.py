@@ -116,7 +116,7 @@ def _scores(metrics: Mapping[str, Any]) -> list[str]:
     parts = {"all": test, **test.get("per_pattern", {})}
     scores = [key for key, value in test.items() if key != "n" and isinstance(value, float)]
     rows = [
-        {"present": name, "n": part["n"], **{score: part.get(score) for score in scores}}
+        {"present": name, "n": part.get("n"), **{score: part.get(score) for score in scores}}
         for name, part in parts.items()
     ]
     return ["## Test", "", markdown(pd.DataFrame(rows)), ""]

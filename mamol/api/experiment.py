@@ -62,6 +62,7 @@ class Experiment:
         self.data.image_size = self.network.image_size
         self.data.complete = self.network.needs_complete
         self._serve_pixels(data.window_shift, data.augment)
+        self.checksums = {split: verify(table.path, REBUILD) for split, table in self.data.tables.items()}
         self.identity = data_identity(self.data.info, self.data.tables["train"].fingerprint)
         if run.load_path:
             stored = load_into(self.network, run.load_path)
@@ -146,7 +147,7 @@ class Experiment:
             "missing": self.data.realised_missing(),
             "params": parameters.count(network),
             "seconds": seconds,
-            "data": {**self.identity, **self.data.info.about(), "sha256": self._checksums()},
+            "data": {**self.identity, **self.data.info.about(), "sha256": self.checksums},
             "backbone": {
                 "name": network.spec.backbone,
                 "weights": network.origin,
@@ -158,10 +159,6 @@ class Experiment:
             "checkpoint_sha256": self._tested_weights(best),
             "limit_batches": self.settings.training.limit_batches,
         }
-
-    def _checksums(self) -> dict[str, str]:
-        """Of the table's files."""
-        return {split: verify(table.path, REBUILD) for split, table in self.data.tables.items()}
 
     def _tested_weights(self, best: KeepBest) -> str:
         """The checksum of the tested checkpoint; "" of one without."""

@@ -186,7 +186,7 @@ class Run:
                 raise MamolError(f"present={present}: there is no array of {', '.join(missing)}; give it")
         else:
             (pattern,) = present_patterns(present, self._info)
-            read = load_scene(self._info.data["dataset"], Path(scene), modalities=pattern, need_labels=False)
+            read = load_scene(self._info.dataset, Path(scene), modalities=pattern, need_labels=False)
         check_bands(read, self._info, pattern)
         title = map_title(read.name, pattern, self._info)
         progress = self.settings.machine.progress_bar

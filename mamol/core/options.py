@@ -8,6 +8,9 @@ from typing import Any
 from mamol.core.names import SPLITS, canonical, canonical_all
 from mamol.core.registry import Registry
 
+MOST = 2**63
+"""What libraries count with; JSON and YAML have numbers of any length."""
+
 
 @dataclass(frozen=True)
 class Allowed:
@@ -42,11 +45,11 @@ def option(default: object, allowed: Allowed, meaning: str, *, decides: bool = T
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return (isinstance(value, float) or _is_integer(value)) and not isinstance(value, bool)
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST
 
 
 def integer(least: int) -> Allowed:

@@ -28,6 +28,7 @@ from mamol.core.groups import (
 from mamol.core.method import METHODS
 from mamol.core.network import NETWORKS
 from mamol.core.options import Allowed
+from mamol.core.plain import shown
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +127,21 @@ def plugin_options() -> dict[str, Allowed]:
             if spec.name in entry.options and spec.name not in OPTIONS:
                 found[spec.name] = spec.metadata.get("allowed", o.like(spec.default))
     return found
+
+
+def check_plain(kept: Mapping[str, Any]) -> None:
+    """Checks options that a checkpoint kept; those of plugins that are not loaded are left as they are.
+
+    Args:
+        kept: Option to value.
+
+    Raises:
+        ValueError: A value is not allowed.
+    """
+    known = {name: spec.metadata["allowed"] for name, (_, spec) in OPTIONS.items()} | plugin_options()
+    for name, value in kept.items():
+        if name in known and not known[name].accepts(value):
+            raise ValueError(f"{name} is {shown(value)}, expected {known[name].told()}")
 
 
 def flat_defaults() -> Iterator[tuple[str, Any, str]]:

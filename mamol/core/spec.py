@@ -7,6 +7,7 @@ from typing import Any
 from mamol.core.embedding import EMBEDDINGS
 from mamol.core.errors import MamolError
 from mamol.core.modality import WINDOW, Modality
+from mamol.core.plain import Size, fitted, record
 from mamol.core.streams import TEXT, VISUAL
 
 
@@ -32,7 +33,7 @@ class NetworkSpec:
     method: str
     modalities: tuple[Modality, ...]
     classes: tuple[str, ...]
-    grid: int
+    grid: Size
     method_options: dict[str, Any] = field(default_factory=dict)
     activation: str = "auto"
     fusion: str = "late"
@@ -98,16 +99,15 @@ class NetworkSpec:
             content: Of ``to_json``.
 
         Raises:
-            MamolError: A key is missing or unknown.
+            MamolError: A key is missing or unknown, or a value is of another type.
         """
         try:
-            values = dict(content)
-            kinds = values.pop("inputs", {})
-            values["modalities"] = tuple(
-                Modality(name, kinds.get(name, WINDOW), size) for name, size in values["modalities"].items()
-            )
-            values["classes"] = tuple(values["classes"])
-            values["grid"] = values.pop("patch_size")
-            return cls(**values)
-        except (TypeError, KeyError, AttributeError) as error:
+            values = fitted(content, dict[str, Any], "network")
+            kinds = fitted(values.pop("inputs", {}), dict[str, str], "inputs")
+            sizes = fitted(values.pop("modalities"), dict[str, Size], "modalities")
+            values = record({**values, "grid": values["patch_size"]}, cls)
+            del values["patch_size"]
+            modalities = tuple(Modality(name, kinds.get(name, WINDOW), size) for name, size in sizes.items())
+            return cls(modalities=modalities, **values)
+        except (TypeError, KeyError, ValueError) as error:
             raise MamolError(f"the checkpoint describes its network in another way ({error})") from error

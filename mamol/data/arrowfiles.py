@@ -3,13 +3,17 @@
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from mamol.core.errors import MamolError
 from mamol.core.files import finish_publishing
+from mamol.core.plain import record
 from mamol.core.seal import verify
+from mamol.data.tableinfo import TableInfo
+
+Info = TypeVar("Info", bound=TableInfo)
 
 FORMAT_VERSION = 1
 SCENE_VERSION = 2
@@ -65,7 +69,7 @@ def parsed(
     try:
         content = json.loads(text)
         version = content["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MamolError(f"{path}: its metadata is damaged ({error!r}); {REBUILD}") from error
     if version not in versions:
         read = " and ".join(map(str, versions))
@@ -73,6 +77,23 @@ def parsed(
     if keys is not None and (differing := (set(content) - set(optional)) ^ set(keys)):
         raise MamolError(f"{path}: its metadata lacks or adds {', '.join(sorted(differing))}; {REBUILD}")
     return content
+
+
+def described(content: dict[str, Any], kind: type[Info], path: Path) -> Info:
+    """What a table says about itself, each value of the type that its field has.
+
+    Args:
+        content: Field to value, as JSON has it.
+        kind: The dataclass.
+        path: The file, for messages.
+
+    Raises:
+        MamolError: A value is of another type, or makes no sense.
+    """
+    try:
+        return kind(**record(content, kind))
+    except ValueError as error:
+        raise MamolError(f"{path}: its metadata is damaged ({error}); {REBUILD}") from error
 
 
 def check_columns(path: Path, table: pa.Table, schema: pa.Schema) -> None:

@@ -3,12 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mamol.core.plain import Size, fitted
+
+SCENES = "scenes"
+"""The field of tables of several scenes."""
 Numbers = NDArray[np.int64]
+
+
+class Kept(TypedDict):
+    """A scene as tables keep it."""
+
+    name: str
+    shape: tuple[Size, Size]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -39,9 +51,13 @@ class Extent:
 
         Args:
             kept: That.
+
+        Raises:
+            ValueError: It is something else.
         """
-        height, width = kept["shape"]
-        return cls(kept["name"], height, width, kept["note"])
+        found = fitted(kept, Kept, SCENES)
+        height, width = found["shape"]
+        return cls(found["name"], height, width, found["note"])
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,24 @@
 """What a scene's table says about itself, and the columns that follow from it."""
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from math import inf
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pyarrow as pa
 
 from mamol.core.errors import MamolError
 from mamol.core.modality import WINDOW, Modality
-from mamol.data.arrowfiles import FORMAT_VERSION, METADATA_KEY, REBUILD, SCENE_VERSION, parsed
-from mamol.data.extents import Extent, Extents
+from mamol.core.names import SPLITS
+from mamol.core.options import RATE, choice
+from mamol.core.plain import Size, Spread, fitted
+from mamol.data.arrowfiles import FORMAT_VERSION, METADATA_KEY, REBUILD, SCENE_VERSION, described, parsed
+from mamol.data.extents import SCENES, Extent, Extents
 from mamol.data.facts import shown_name
 from mamol.data.holes import MIN_VALID
-from mamol.data.tableinfo import Statistics, TableInfo
+from mamol.data.overlap import Overlap
+from mamol.data.tableinfo import Statistics, TableInfo, need_counts
 
 SCENE = "scene"
 """Name of the file with the rasters in layout ``scene``."""
@@ -25,8 +28,6 @@ AVAILABLE = "available"
 """The column that says which modalities a sample has by nature."""
 NATURE = ("min_valid", "natural", "left_out")
 """The fields that version 1 does not have: every sample had every modality."""
-SCENES = "scenes"
-"""The field of tables of several scenes."""
 DENSE = "dense"
 """The key of what only dense heads need: the windows' margin."""
 TASKS_OF_SCENES = CLASSES, SEGMENTATION = ("classes", "segmentation")
@@ -39,6 +40,12 @@ OPTIONAL_COLUMNS = {"polygon": pa.uint32(), "scene": pa.int32()}
 """Columns that version 2 may have: the number of each sample's polygon, and of its scene."""
 TAKEN = ("scene", "polygon", "index", "label", "row", "col", "available", "dense")
 """What no modality can be called, as batches or tables have something else of this name."""
+
+
+class Dense(TypedDict):
+    """What stands under ``DENSE``."""
+
+    margin: int
 
 
 @dataclass(frozen=True)
@@ -78,28 +85,39 @@ class SceneInfo(TableInfo):
     dataset: str
     scene: str
     note: str
-    modalities: dict[str, int]
+    modalities: dict[str, Size]
     classes: tuple[str, ...]
-    patch_size: int
-    layout: str
+    patch_size: Size
+    layout: Annotated[str, choice(*LAYOUTS)]
     protocol: str
     seed: int
-    split: str
+    split: Annotated[str, choice(*SPLITS, SCENE)]
     counts: dict[str, dict[str, int]]
     shortfall: dict[str, dict[str, int]]
     mean: dict[str, list[float]]
-    std: dict[str, list[float]]
+    std: dict[str, list[Spread]]
     sources: dict[str, str]
-    overlap: dict[str, Any]
-    scene_shape: tuple[int, int]
+    overlap: Annotated[dict[str, Any], Overlap]
+    scene_shape: tuple[Size, Size]
     output: str
-    min_valid: float = MIN_VALID
+    min_valid: Annotated[float, RATE] = MIN_VALID
     natural: dict[str, dict[str, int]] = field(default_factory=dict)
     left_out: int = 0
     colours: tuple[str, ...] = ()
     scenes: tuple[Extent, ...] = ()
     margin: int = 0
-    task: str = CLASSES
+    task: Annotated[str, choice(*TASKS_OF_SCENES)] = CLASSES
+
+    def __post_init__(self) -> None:
+        """Refuses statistics of other bands than there are, and counts of other classes."""
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            found = {modality: len(each) for modality, each in numbers.items()}
+            if found != self.modalities:
+                raise ValueError(f"{name} has numbers for {found}, expected one per band of {self.modalities}")
+        need_counts(self.counts, self.classes)
+        windows = [self.overlap.get(f"{name}_window_percent", 0.0) is None for name in ("shared", "same_class")]
+        if windows[0] != windows[1]:
+            raise ValueError("overlap has only one of shared_window_percent and same_class_window_percent")
 
     @property
     def tiled(self) -> bool:
@@ -191,36 +209,12 @@ class SceneInfo(TableInfo):
         if content["format_version"] == SCENE_VERSION and (lacking := set(NATURE) - set(content)):
             raise MamolError(f"{path}: its metadata lacks or adds {', '.join(sorted(lacking))}; {REBUILD}")
         content = {key: value for key, value in content.items() if key not in RESERVED}
-        dense = content.pop(DENSE, None) or {"margin": 0}
-        _check_statistics(content, path)
-        height, width = content["scene_shape"]
         try:
-            margin = int(dense["margin"])
-            scenes = tuple(Extent.of_plain(each) for each in content.get(SCENES, ()))
-        except (KeyError, TypeError, ValueError) as error:
-            raise MamolError(f"{path}: its scenes or its margin are damaged ({error!r}); {REBUILD}") from error
-        return cls(
-            **content
-            | {
-                "modalities": dict(content["modalities"]),
-                "classes": tuple(content["classes"]),
-                COLOURS: tuple(content.get(COLOURS, ())),
-                "scene_shape": (height, width),
-                SCENES: scenes,
-                "margin": margin,
-            }
-        )
-
-
-def _check_statistics(content: Mapping[str, Any], path: Path) -> None:
-    """Refuses numbers that windows cannot be normalised with: a deviation of 0 makes them infinite."""
-    for key, least in (("mean", -inf), ("std", 0.0)):
-        try:
-            wrong = [value for values in content[key].values() for value in values if not least < value < inf]
-        except (AttributeError, TypeError) as error:
-            raise MamolError(f"{path}: its {key} is damaged ({error!r}); {REBUILD}") from error
-        if wrong:
-            raise MamolError(f"{path}: its {key} has {wrong[0]}; expected finite numbers, std above 0; {REBUILD}")
+            dense = fitted(content.pop(DENSE, None), Dense | None, DENSE)
+            scenes = tuple(Extent.of_plain(each) for each in fitted(content.pop(SCENES, []), list[Any], SCENES))
+        except ValueError as error:
+            raise MamolError(f"{path}: its scenes or its margin are damaged ({error}); {REBUILD}") from error
+        return replace(described(content, cls, path), scenes=scenes, margin=dense["margin"] if dense else 0)
 
 
 def tensor_type(shape: tuple[int, ...]) -> pa.DataType:

@@ -1,13 +1,41 @@
 """What any table says about itself, whatever its samples are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, TypedDict
 
 from mamol.core.modality import Modality
+from mamol.core.names import SPLITS
+from mamol.core.options import RATE
 
 Statistics = Mapping[str, Sequence[float]]
 """Modality to one number per band."""
+
+
+class Identity(TypedDict, total=False):
+    """Which draw of samples something belongs to, as checkpoints keep it; of the released code's nothing is known."""
+
+    dataset: str
+    protocol: str
+    seed: int
+    min_valid: Annotated[float, RATE]
+    fingerprint: str
+
+
+def need_counts(counts: Mapping[str, Mapping[str, int]], classes: Collection[str]) -> None:
+    """Refuses counts that are not of every split and class.
+
+    Args:
+        counts: Split -> class -> samples.
+        classes: Names of the classes.
+
+    Raises:
+        ValueError: Something is not counted.
+    """
+    for split in SPLITS:
+        absent = [name for name in classes if name not in counts.get(split, {})]
+        if absent:
+            raise ValueError(f"counts.{split} lacks {', '.join(absent)}")
 
 
 class TableInfo(ABC):

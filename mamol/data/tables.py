@@ -57,6 +57,6 @@ def open_table(path: Path) -> AnyTable:
         MamolError: If it cannot be read.
     """
     kind = parsed(map_file(path)[0], path).get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str | None) or kind not in KINDS:
         raise MamolError(f"{path}: holds {kind!r}, which this program does not know; build it with make_arrow.py")
     return KINDS[kind](path)

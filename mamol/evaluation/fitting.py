@@ -30,9 +30,7 @@ def scene_at(
         MamolError: It cannot be read.
     """
     if not root:
-        return load_scene(
-            info.data["dataset"], scene, modalities=modalities, need_labels=False, whole=False, inside=inside
-        )
+        return load_scene(info.dataset, scene, modalities=modalities, need_labels=False, whole=False, inside=inside)
     if not scene.is_file():
         raise MamolError(f"root={root}: goes with scene=<scene.json>, and scene={scene} is no file")
     return load_scene("scene", Path(root), scene_file=scene, modalities=modalities, need_labels=False, whole=False)
@@ -74,7 +72,7 @@ def map_title(scene: str, pattern: Sequence[str], info: CheckpointInfo) -> str:
         info: Of the checkpoint.
     """
     remark = " (random frozen weights)" if info.random_weights else ""
-    return f"{shown_name(info.data['dataset'], scene)}: {info.network.label} with {'+'.join(pattern)}{remark}"
+    return f"{shown_name(info.dataset, scene)}: {info.network.label} with {'+'.join(pattern)}{remark}"
 
 
 def present_patterns(present: str, info: CheckpointInfo) -> list[list[str]]:

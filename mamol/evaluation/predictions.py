@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,29 @@ from numpy.typing import NDArray
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
 from mamol.core.names import pattern_name
+from mamol.core.plain import fitted
 from mamol.core.seal import KEY, UNSEALED, seal, verify
 from mamol.core.task import TASKS
 from mamol.data.missing import Mask
 from mamol.data.tables import AnyTable
 
 KEYS = ("row", "col")  # what tells a sample in files that do not say it: they are of scenes
+PREDICTIONS = "predictions.parquet"
 PROBABILITY = "p_"  # in front of the class name
 TEST_AGAIN = "run the test again"
+
+
+class Attributes(TypedDict, total=False):
+    """What predictions say about themselves."""
+
+    dataset: str
+    task: str
+    fingerprint: str
+    keys: list[str]
+    classes: list[str]
+    scenes: list[str]
+    method: str
+    weights: str
 
 
 def frame(
@@ -88,18 +103,25 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     Raises:
         MamolError: Missing, truncated, or something else.
     """
-    path = Path(path) / "predictions.parquet" if Path(path).is_dir() else Path(path)
+    path = Path(path) / PREDICTIONS if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise MamolError(f"{path}: no such predictions; test a checkpoint, its run folder gets them")
     try:
         verify(path, TEST_AGAIN)
+    except OSError as error:
+        raise MamolError(f"{path}: cannot be read ({error.strerror}); {TEST_AGAIN}") from error
+    try:
         kept = pd.read_parquet(path)
     except PermissionError as error:
         raise MamolError(f"{path}: cannot be read ({error.strerror}); give yourself the right to read it") from error
-    except (pa.ArrowException, OSError) as error:
-        first = str(error).partition("\n")[0]
-        raise MamolError(f"{path}: truncated or not a Parquet file ({first}); {TEST_AGAIN}") from error
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        told = str(error).partition("\n")[0]
+        raise MamolError(f"{path}: truncated or not a Parquet file ({told}); {TEST_AGAIN}") from error
     kept.attrs.pop(KEY, None)
+    try:
+        fitted(kept.attrs, Attributes, "attributes")
+    except ValueError as error:
+        raise MamolError(f"{path}: not the predictions of a test: {error}; {TEST_AGAIN}") from error
     columns = ("index", *kept.attrs.get("keys", KEYS), "label", "prediction", "pattern")
     absent = [name for name in columns if name not in kept]
     if absent or "fingerprint" not in kept.attrs:

@@ -1,25 +1,81 @@
 """The files of a finished run: metrics.json, predictions, the task's figures, curves."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mamol.core.errors import MamolError
+from mamol.core.plain import fitted
 from mamol.core.seal import read_sealed_json, write_sealed_json
 from mamol.core.task import Task
 from mamol.data.datamodules import MultimodalData
+from mamol.data.tableinfo import Identity
 from mamol.evaluation.figures import figures_of
 from mamol.evaluation.marking import marked
 from mamol.evaluation.plots import save_figure, training_curves
-from mamol.evaluation.predictions import frame, write_predictions
+from mamol.evaluation.predictions import PREDICTIONS, frame, write_predictions
+from mamol.training.callbacks import read_history
 
 METRICS = "metrics.json"
 TEST_AGAIN = "test or train the run again"
+WRITE_AGAIN = "remove it, and evaluate the run again"
 LARGEST = 100.0
 """Of every score; kappa and others can be negative."""
+PARTS = "per_"
+"""In front of what has numbers by name, such as those of classes."""
+ROWS = ("per_pattern", "per_scene")
+"""What has scores of its own by name."""
+INTERVAL = "_interval"
+"""Behind the name of a score: its interval, two numbers."""
+
+
+class Missing(TypedDict):
+    """What is missing in a split, as ``mamol.data.missing.realised`` says it."""
+
+    n: int
+    incomplete_percent: float
+    patterns: dict[str, int]
+    available_percent: dict[str, float]
+    natural: NotRequired[dict[str, Any]]
+    spared: NotRequired[int]
+
+
+class Tables(Identity, total=False):
+    """On which tables it was tested; versions and kinds of tables differ in what they say."""
+
+    layout: str
+    overlap: dict[str, float | None]
+    counts: dict[str, dict[str, int]]
+    natural: dict[str, dict[str, int]]
+    left_out: int
+    sha256: dict[str, str]
+
+
+class Frozen(TypedDict, total=False):
+    """The frozen weights."""
+
+    name: str
+    weights: str
+    sha256: str
+    random: bool
+
+
+class Facts(TypedDict, total=False):
+    """What stands in ``metrics.json`` beside the scores."""
+
+    missing: dict[str, Missing]
+    params: dict[str, int]
+    seconds: dict[str, float]
+    data: Tables
+    backbone: Frozen
+    method: str
+    checkpoint: str
+    checkpoint_sha256: str
+    limit_batches: int | None
 
 
 def write_results(
@@ -51,10 +107,10 @@ def write_results(
     for name, figure in figures_of(task, probabilities, table.label[index], table.info.classes, title(tested)).items():
         save_figure(figure, folder / f"{name}.png")
     kept = frame(table, data.modalities, data.masks["test"].first, index, probabilities)
-    write_predictions(folder / "predictions.parquet", kept, {"method": facts["method"], "weights": backbone["weights"]})
+    write_predictions(folder / PREDICTIONS, kept, {"method": facts["method"], "weights": backbone["weights"]})
     history = folder / "history.csv"
     if history.exists():
-        save_figure(training_curves(pd.read_csv(history), task.selection, title("training")), folder / "curves.png")
+        save_figure(training_curves(read_history(history), task.selection, title("training")), folder / "curves.png")
     write_sealed_json(folder / METRICS, {"test": result, **facts})
 
 
@@ -75,7 +131,67 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     scores = content.get("test")
     if not isinstance(scores, dict):
         raise MamolError(f"{path}: has no scores of a test under 'test'; {TEST_AGAIN}")
-    for name, value in scores.items():
-        if isinstance(value, float) and not -LARGEST <= value <= LARGEST:
-            raise MamolError(f"{path}: {name} is {value}, expected at most {LARGEST:g} percent; {TEST_AGAIN}")
+    try:
+        _check_scores(scores, "")
+        fitted(content, Facts, METRICS)
+    except ValueError as error:
+        raise MamolError(f"{path}: {error}; {TEST_AGAIN}") from error
     return content
+
+
+def read_table(path: Path, texts: Sequence[str], scores: Sequence[str]) -> pd.DataFrame:
+    """A table that a command left beside a run, such as ``grid.csv``.
+
+    Args:
+        path: The file.
+        texts: Columns that it has to have.
+        scores: Columns of numbers that it has to have, none above 100.
+
+    Raises:
+        MamolError: It is not there, damaged, or something else.
+    """
+    try:
+        table = pd.read_csv(path)
+        if absent := [name for name in (*texts, *scores) if name not in table]:
+            raise ValueError(f"no column {', '.join(absent)}")
+        for name in scores:
+            _need_percent(table[name])
+    except (OSError, ValueError, TypeError) as error:
+        told = str(error).partition("\n")[0]
+        raise MamolError(f"{path}: is not what this program wrote ({told}); {WRITE_AGAIN}") from error
+    return table
+
+
+def _need_percent(column: pd.Series) -> None:
+    wrong = column[~(column.isna() | column.astype(float).between(-LARGEST, LARGEST))]
+    if len(wrong):
+        raise ValueError(f"{column.name} is {wrong.iloc[0]}, expected at most {LARGEST:g}")
+
+
+def _check_scores(scores: dict[str, Any], place: str) -> None:
+    """Refuses what is no score: a number of percent or a count; None is one that is not defined.
+
+    Raises:
+        ValueError: Naming it.
+    """
+    for key, value in scores.items():
+        name = f"{place}{key}"
+        if key in ROWS:
+            for part, row in fitted(value, dict[str, dict[str, Any]], name).items():
+                _check_scores(row, f"{name}.{part}.")
+        elif key.startswith(PARTS):
+            for part, number in fitted(value, dict[str, float | None], name).items():
+                _check_score(number, f"{name}.{part}")
+        elif key.endswith(INTERVAL) and value is not None:
+            for number in fitted(value, tuple[float, float], name):
+                _check_score(number, name)
+        else:
+            _check_score(value, name)
+    if place or "n" in scores:
+        fitted(scores.get("n"), int, f"{place}n")
+
+
+def _check_score(value: object, name: str) -> None:
+    if isinstance(value, float) and not -LARGEST <= value <= LARGEST:
+        raise ValueError(f"{name} is {value}, expected at most {LARGEST:g} percent")
+    fitted(value, float | None, name)

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
 from mamol.core.method import METHODS
 from mamol.core.settings import Settings
 from mamol.data.tables import open_tables
 from mamol.evaluation.grid import ALL
-from mamol.evaluation.results import read_metrics
+from mamol.evaluation.results import read_metrics, read_table
 from mamol.experiments.reproduce.plan import Base, Source, fingerprint_of
 from mamol.experiments.standin_page import page
 from mamol.launch import launcher_named
@@ -27,6 +25,8 @@ from mamol.launch.job import Job
 logger = logging.getLogger(__name__)
 
 PAGE = "STANDIN.md"
+PLACE = ("type", "ratio", "present")
+"""Columns of ``grid.csv`` that say what was tested."""
 NOT_OF_A_RUN = {"availability": None, "test_ratio": None, "test_type": None}
 """Options of a test by itself, which the runs of a comparison do not take."""
 
@@ -49,7 +49,7 @@ class StandIn:
         if self.job.state != "finished":
             return None
         metrics = read_metrics(self.job.folder)
-        grid = pd.read_csv(self.job.folder / "evaluation" / "grid.csv").query(f"present == '{ALL}'")
+        grid = read_table(self.job.folder / "evaluation" / "grid.csv", PLACE, ("OA",)).query(f"present == '{ALL}'")
         by_place = grid.set_index(["type", "ratio"])["OA"].to_dict()
         if not all(place in by_place for place in conditions.values()):
             return None

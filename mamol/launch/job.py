@@ -10,16 +10,23 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from mamol.core.errors import MamolError
-from mamol.core.files import write_json
+from mamol.core.files import sha256_of, write_json
+from mamol.evaluation.predictions import PREDICTIONS, read_predictions
 from mamol.evaluation.results import METRICS, read_metrics
 from mamol.training.checkpoints import read_checkpoint
 from mamol.training.runs import wanted_folder
 
 HOME = Path(__file__).resolve().parents[2]  # where the package mamol lies
+FOLLOW = "follow.json"
+WRITTEN = "written"
+"""In the record of a follow-up: the tables that it left, with their checksums; the first versions kept none."""
+RESULTS_OF = {"evaluate": "evaluation", "routing": "routing"}
+"""Command to the folder of its tables in a run."""
 logger = logging.getLogger(__name__)
 
 
@@ -82,15 +89,27 @@ class Job:
             return False
         try:
             read_metrics(self.folder)
+            read_predictions(self.folder / PREDICTIONS)
         except MamolError as error:
-            logger.warning("%s: does not count as finished, %s", self.name, error)
+            _warn(f"{self.name}: does not count as finished, {error}")
             return False
         return True
 
     @property
     def followed(self) -> bool:
         """Whether the follow-up is done, with these options."""
-        return not self.follow_up or _record(self.beside("follow.json")) == self.follow_record
+        path = self.beside(FOLLOW)
+        if not self.follow_up or not path.is_file():
+            return not self.follow_up
+        try:
+            kept = json.loads(path.read_text("utf-8"))
+            for name, digest in kept.pop(WRITTEN, {}).items():
+                if sha256_of(self.folder / name) != digest:
+                    raise ValueError(f"{self.folder / name} is not what it wrote")
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            _warn(f"{self.name}: {self.follow_up} does not count as done, by {path}: {error}")
+            return False
+        return bool(kept == self.follow_record)
 
     @property
     def state(self) -> str:
@@ -118,6 +137,12 @@ class Job:
         version = {"version": self.follow_version} if self.follow_version > 1 else {}
         return {"command": self.follow_up, "options": self.follow_options, **version}
 
+    def note_follow_up(self) -> None:
+        """Writes down that the follow-up is done, with checksums of the tables that it left."""
+        tables = sorted((self.folder / RESULTS_OF.get(self.follow_up, "")).rglob("*.csv"))
+        written = {str(path.relative_to(self.folder)): sha256_of(path) for path in tables}
+        write_json(self.beside(FOLLOW), {**self.follow_record, WRITTEN: written})
+
     def do(self, environment: Mapping[str, str]) -> None:
         """Trains, then does the follow-up, unless they are done.
 
@@ -133,7 +158,7 @@ class Job:
             if not self.followed:
                 options = {"load_path": str(self.folder), **self.follow_options}
                 self._run(self.follow_up, options, environment, lock)
-                write_json(self.beside("follow.json"), self.follow_record)
+                self.note_follow_up()
 
     def _run(self, command: str, options: Mapping[str, Any], environment: Mapping[str, str], lock: int) -> None:
         files = self.beside("json"), self.log
@@ -188,12 +213,10 @@ def _alone(job: Job) -> Iterator[int]:
         yield lock.fileno()
 
 
-def _record(path: Path) -> object:
-    """What a file of JSON says; None of one that is not there or damaged, which is then done again."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
+@cache
+def _warn(message: str) -> None:
+    """Once per process, however often a state is asked for."""
+    logger.warning("%s", message)
 
 
 def _checkpoint_to_continue(job: Job) -> str:

@@ -1,6 +1,7 @@
 """What a run keeps while it trains: the best and the last checkpoint, and the history."""
 
 import json
+import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from mamol.core.files import replacing
 from mamol.core.seal import UNSEALED, seal
 from mamol.training.checkpoints import KEY, SETTINGS, describe, save_checkpoint
 from mamol.training.module import Classifier
+
+logger = logging.getLogger(__name__)
 
 
 class KeepBest(Callback):
@@ -122,6 +125,21 @@ class SealedCheckpoints(TorchCheckpointIO):
             seal(temporary)
 
 
+def read_history(path: Path) -> pd.DataFrame:
+    """The rows of ``history.csv``; none, with a warning, of one that is damaged: no result depends on it.
+
+    Args:
+        path: The file; it need not be there.
+    """
+    try:
+        if path.exists():
+            history = pd.read_csv(path)
+            return history.astype({"epoch": int})
+    except (OSError, ValueError, KeyError) as error:
+        logger.warning("%s: is damaged and left out (%s)", path, str(error).partition("\n")[0])
+    return pd.DataFrame(columns=["epoch"])
+
+
 class History(Callback):
     """``history.csv``: one row per epoch with losses, scores and learning rate."""
 
@@ -150,7 +168,7 @@ class History(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         row |= {name: value for name, value in metrics.items() if self.validated or not name.startswith("val/")}
         self.validated = False
-        earlier = pd.read_csv(self.path) if self.path.exists() else pd.DataFrame(columns=["epoch"])
+        earlier = read_history(self.path)
         earlier = earlier[earlier["epoch"] < trainer.current_epoch]
         table = pd.concat([earlier, pd.DataFrame([row])]) if len(earlier) else pd.DataFrame([row])
         with replacing(self.path) as temporary:

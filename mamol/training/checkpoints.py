@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,11 +19,13 @@ from mamol.core.errors import MamolError
 from mamol.core.files import replacing
 from mamol.core.groups import NetworkSettings
 from mamol.core.network import AnyNetwork
+from mamol.core.plain import fitted, record, shown
 from mamol.core.seal import KEY as SEAL
 from mamol.core.seal import UNSEALED, seal, verify
+from mamol.core.settings import check_plain
 from mamol.core.spec import NetworkSpec
 from mamol.core.version import VERSION
-from mamol.data.tableinfo import TableInfo
+from mamol.data.tableinfo import Identity, TableInfo
 from mamol.network.building import assemble
 from mamol.training.released_weights import is_released, load_released
 
@@ -35,6 +37,8 @@ KEY = "mamol"  # of the JSON in the safetensors header, and in Lightning's dicti
 ADAPTER = "adapter.safetensors"  # the one checkpoint of a folder that is handed on without its run
 SETTINGS = "mamol_settings"  # of the options in Lightning's dictionary, as JSON
 ARROW = b"ARROW1"  # how tables begin
+CHOSEN = ("activation", "fusion")
+"""Parts of a network that no plugin can add to; the others are looked up when it is built."""
 DAMAGED = "take another checkpoint, or train again"
 
 
@@ -57,12 +61,17 @@ class CheckpointInfo:
     network: NetworkSpec
     backbone_fingerprint: str
     backbone_origin: str
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], Identity]
     epoch: int
     score: float | None
     format: int = FORMAT
     version: str = VERSION
     random_weights: bool = False
+
+    @property
+    def dataset(self) -> str:
+        """Of the training table; a custom scene where nobody knows."""
+        return str(self.data.get("dataset", "scene"))
 
     def to_json(self) -> str:
         """JSON; keys stay in order, because that of the modalities counts."""
@@ -81,14 +90,26 @@ class CheckpointInfo:
             MamolError: Not JSON, or of another format.
         """
         try:
-            content = json.loads(text)
+            content = fitted(json.loads(text), dict[str, Any], "the description")
             content.pop(SEAL, None)
-            if content["format"] != FORMAT:
-                raise MamolError(f"{path} has checkpoint format {content['format']}, this version reads {FORMAT}")
+            written = content["format"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _undescribed(path, error) from error
+        if written != FORMAT:
+            raise MamolError(f"{path} has checkpoint format {shown(written)}, this version reads {FORMAT}")
+        try:
+            network = NetworkSpec.from_json(content.pop("network"))
+            chosen = {name: value for name in CHOSEN if (value := getattr(network, name))}  # "" of networks without
+            check_plain(chosen | network.method_options | network.options)
+            content = record(content, cls)
             content.setdefault("random_weights", content["backbone_origin"].startswith(RANDOM))
-            return cls(**{**content, "network": NetworkSpec.from_json(content["network"])})
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise MamolError(f"{path} has no readable description of its network ({error}); train it again") from error
+            return cls(network=network, **content)
+        except (ValueError, KeyError, TypeError) as error:
+            raise _undescribed(path, error) from error
+
+
+def _undescribed(path: Path, error: Exception) -> MamolError:
+    return MamolError(f"{path} has no readable description of its network ({error}); train it again")
 
 
 def describe(network: AnyNetwork, data: Mapping[str, Any], epoch: int, score: float | None) -> CheckpointInfo:
@@ -184,7 +205,10 @@ def _described(content: Mapping[str, Any], path: Path) -> tuple[CheckpointInfo, 
     if KEY not in content or "state_dict" not in content:
         raise MamolError(f"{path} is not a checkpoint of this program: it has no description under {KEY!r}")
     verify(path, DAMAGED)
-    return CheckpointInfo.from_json(content[KEY], path), content["state_dict"]
+    state = content["state_dict"]
+    if not (isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())):
+        raise MamolError(f"{path} has no weights under 'state_dict'; {DAMAGED}")
+    return CheckpointInfo.from_json(content[KEY], path), state
 
 
 def checkpoint_file(path: Path | str) -> Path:
@@ -375,7 +399,11 @@ def restore(info: CheckpointInfo, state: Mapping[str, Tensor], clip_weights: str
     Raises:
         MamolError: The weights that ``clip_weights`` gives are other ones, or the checkpoint does not fit.
     """
-    network = assemble(info.network, RANDOM if info.random_weights else clip_weights)
-    check_same_backbone(info, network, path)
-    network.load_trainable_state(state)
+    try:
+        network = assemble(info.network, RANDOM if info.random_weights else clip_weights)
+        check_same_backbone(info, network, path)
+        network.load_trainable_state(state)
+    except (MamolError, TypeError, RuntimeError, OverflowError) as error:
+        told = str(error).partition("\n")[0]
+        raise error if str(path) in told else MamolError(f"{path}: its network cannot be built: {told}") from error
     return network

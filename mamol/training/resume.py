@@ -81,7 +81,7 @@ def stored_settings(path: Path) -> Settings:
         flat = json.loads(content[SETTINGS] if SETTINGS in content else config.read_text("utf-8"))
         flat.pop("mamol_version", None)
         return Settings.of(flat)
-    except (OSError, ValueError, AttributeError) as error:  # MamolError is a ValueError
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:  # MamolError is a ValueError
         raise MamolError(
             f"resume_from={path}: the options of that run cannot be read ({error}); "
             f"to train on from its weights use load_path={path}"

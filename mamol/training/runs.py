@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from mamol.core.errors import MamolError
@@ -36,7 +37,7 @@ def claim_folder(wanted: Path) -> Path:
     Raises:
         MamolError: It cannot be made.
     """
-    number, folder = 1, wanted
+    number, folder, there = 1, wanted, wanted.parent.exists()
     while True:
         try:
             folder.mkdir(parents=True)
@@ -46,6 +47,9 @@ def claim_folder(wanted: Path) -> Path:
             number += 1
             folder = wanted.with_name(f"{wanted.name}_{number}")
         except OSError as error:
+            if not there:
+                with suppress(OSError):
+                    wanted.parent.rmdir()
             raise MamolError(
                 f"log_dir={wanted.parent}: the run's folder cannot be made ({error.strerror}); give another folder"
             ) from error

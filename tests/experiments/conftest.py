@@ -31,7 +31,7 @@ class InProcess:
             error = "" if job.trained else self._error(job, "", {})
             if not error and not job.followed:
                 error = self._error(job, job.follow_up, {"load_path": str(job.folder), **job.follow_options})
-                write_json(job.beside("follow.json"), job.follow_record)
+                job.note_follow_up()
             yield Outcome(job, error)
 
     def _error(self, job: Job, command: str, options: dict) -> str:

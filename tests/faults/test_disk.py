@@ -2,25 +2,50 @@
 
 import json
 import os
+import pickle
 import resource
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from mamol.api.experiment import Experiment
+from mamol.core.errors import MamolError
+from mamol.core.settings import Settings
+from mamol.data.tables import open_tables
+from mamol.evaluation.results import read_metrics
 from tests.lines import QUICK, Finished, run, tables
 
 PAGE = 4096
+NOBODY = 65534
 
 
 def with_little_disk(work: Callable[[], Finished], size: int) -> Finished:
     """Does a work in a forked process whose files can have no more than some bytes, as on a full disk."""
+    return in_a_fork(work, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+
+
+def as_nobody(work: Callable[[], Finished]) -> Finished:
+    """Does a work in a forked process of a user who may write nothing here; root may always."""
+
+    def become() -> None:
+        if not os.getuid():
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+
+    return in_a_fork(work, become)
+
+
+def in_a_fork(work: Callable[[], Finished], prepare: Callable[[], None]) -> Finished:
+    """Does a work in a forked process, behind what prepares that one."""
     reading, writing = os.pipe()
     if not os.fork():
         torch.set_num_threads(1)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         try:
+            prepare()
             done = work()
             told = [done.returncode, done.stdout[-500:], done.stderr[-1500:]]
         except BaseException as error:
@@ -76,3 +101,67 @@ def test_a_full_disk_is_one_line(
     after = snapshot(tmp_path)
     assert {name: after.get(name) for name in before} == before
     assert not [name for name in after if name.endswith(".tmp")]
+
+
+def error_of(done: Finished) -> str:
+    assert done.returncode == 1, done
+    assert "Traceback" not in done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    return error
+
+
+@pytest.fixture
+def read_only(scene_folder: Path, table_folder: Path, finished_run: Path) -> Iterator[Path]:
+    """Raw data, tables and a run that everybody may read and nobody may change."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for source, target in ((scene_folder, "scene"), (table_folder, "table"), (finished_run, "run")):
+            shutil.copytree(source, folder / target, ignore=shutil.ignore_patterns("maps", "evaluation", "sacred"))
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        yield folder
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize("command", ["make_arrow", "train", "evaluate", "routing"])
+def test_a_read_only_folder_is_one_line(command: str, read_only: Path) -> None:
+    """Tables and raw data are read from there; what cannot be written is told by its folder."""
+    table, quick = f"data_root={read_only / 'table'}", (*QUICK, "threads=1")
+    build = ("--dataset", "synthetic", "--root", read_only / "scene", "--out", read_only / "out", "--patch-size", 4)
+    on_run = ("with", *quick, f"load_path={read_only / 'run'}", table)
+    work: dict[str, tuple[Callable[[], Finished], str]] = {
+        "make_arrow": (lambda: tables(*build), "out"),
+        "train": (lambda: run("with", "remote", *quick, table, f"log_dir={read_only}", "max_epoch=1"), ""),
+        "evaluate": (lambda: run("evaluate", *on_run, "evaluate_ratios=[0.0]"), "run/evaluation"),
+        "routing": (lambda: run("routing", *on_run), "run/routing"),
+    }
+    before = snapshot(read_only)
+    doing, folder = work[command]
+    error = error_of(as_nobody(doing))
+    assert str(read_only / folder) in error
+    assert "Permission denied" in error
+    assert snapshot(read_only) == before
+
+
+def test_a_table_that_vanishes_while_it_is_used(table_folder: Path, tmp_path: Path) -> None:
+    """What is mapped stays readable, so a training ends as ever; a process that opens it anew says what is missing."""
+    table = shutil.copytree(table_folder, tmp_path / "table")
+    opened = open_tables(table)["train"]
+    settings = {"backbone": "tiny", "num_gpus": 0, "batch_size": 8, "per_gpu_batchsize": 8, "progress_bar": False}
+    options = {**settings, "data_root": str(table), "log_dir": str(tmp_path), "max_epoch": 1}
+    experiment = Experiment(Settings.of(options))
+    shutil.rmtree(table)
+    folder = experiment.folder()
+    experiment.run(folder)
+    assert read_metrics(folder)["data"]["sha256"] == experiment.checksums
+    with pytest.raises(MamolError, match=r"train\.arrow: no such table; build it with make_arrow\.py"):
+        pickle.loads(pickle.dumps(opened))
+
+
+def test_a_checkpoint_that_vanished(finished_run: Path, table_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished_run / "checkpoints", tmp_path / "run" / "checkpoints").parent
+    for path in folder.rglob("best*"):
+        path.unlink()
+    error = error_of(run("evaluate", "with", *QUICK, f"load_path={folder}", f"data_root={table_folder}"))
+    assert error.startswith(f"error: load_path={folder}: no checkpoints/best*.safetensors in it")

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from mamol.evaluation.predictions import write_predictions
 from mamol.launch.job import Job
 
 SCRIPT = """
-import json, os, pathlib, sys, time
+import json, os, pathlib, shutil, sys, time
 config = json.loads(pathlib.Path(sys.argv[-1]).read_text())
 folder = pathlib.Path(config["log_dir"]) / f"{config['exp_name']}_seed{config['seed']}"
 command = sys.argv[1] if sys.argv[1] != "with" else "train"
@@ -27,6 +29,7 @@ if config.get("fails"):
     sys.exit(1)
 folder.mkdir(exist_ok=True)
 if command == "train":
+    shutil.copy(pathlib.Path(__file__).with_name("predictions.parquet"), folder)
     (folder / "metrics.json").write_text('{"test": {}}')
 (calls / f"{time.time_ns()}.end").touch()
 """
@@ -37,6 +40,9 @@ def make_job(tmp_path: Path) -> Callable[..., Job]:
     """Makes a job of the stand-in script."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
+    kept = pd.DataFrame({name: [0] for name in ("index", "row", "col", "label", "prediction")}).assign(pattern="hsi")
+    kept.attrs = {"fingerprint": "f"}
+    write_predictions(tmp_path / "predictions.parquet", kept)
 
     def make(name: str = "job", *, follow_up: str = "", follow_options: dict | None = None, **options: Any) -> Job:
         config = {"log_dir": str(tmp_path / "runs"), "exp_name": name, "seed": 0, **options}

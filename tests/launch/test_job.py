@@ -41,6 +41,40 @@ def test_the_follow_up_is_done_once_for_each_set_of_options(make_job: MakeJob) -
     assert calls(job)[1]["load_path"] == str(job.folder)
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.parquet"])
+def test_a_run_with_broken_results_is_done_again(
+    name: str, make_job: MakeJob, finished_run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From its last checkpoint, so that only the test is done."""
+    job = make_job()
+    assert work(job).error == ""
+    job.last.parent.mkdir()
+    shutil.copy(finished_run / "checkpoints" / "last.ckpt", job.last)
+    whole = (job.folder / name).read_bytes()
+    (job.folder / name).write_bytes(whole[:-9])
+    assert job.state == "to continue"
+    assert f"job: does not count as finished, {job.folder / name}: " in caplog.text
+    assert work(job).error == ""
+    assert job.state == "finished"
+    assert [call["resume_from"] for call in calls(job)] == ["", str(job.last)]
+    assert (job.folder / name).read_bytes() == whole
+
+
+def test_a_follow_up_whose_tables_changed_is_done_again(make_job: MakeJob, caplog: pytest.LogCaptureFixture) -> None:
+    job = make_job(follow_up="evaluate")
+    work(job)
+    grid = job.folder / "evaluation" / "grid.csv"
+    grid.parent.mkdir()
+    grid.write_text("OA\n60.0\n")
+    job.note_follow_up()
+    assert job.state == "finished"
+    grid.write_text("OA\n61.0\n")
+    assert job.state == "to continue"
+    assert f"job: evaluate does not count as done, by {job.beside('follow.json')}: {grid} is not" in caplog.text
+    work(job)
+    assert [call["command"] for call in calls(job)] == ["train", "evaluate", "evaluate"]
+
+
 def test_a_failure_is_told_and_tried_again(make_job: MakeJob) -> None:
     job = make_job(fails="no luck")
     outcome = work(job)

@@ -3,13 +3,15 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 
 from mamol.core.modality import IMAGE, TEXT, Modality
-from mamol.data.arrowfiles import FORMAT_VERSION, METADATA_KEY, parsed
-from mamol.data.tableinfo import TableInfo
+from mamol.core.names import SPLITS
+from mamol.core.options import choice
+from mamol.data.arrowfiles import FORMAT_VERSION, METADATA_KEY, described, parsed
+from mamol.data.tableinfo import TableInfo, need_counts
 
 KIND = "image_text"
 """Under the key ``kind`` of the metadata; the metadata of scenes have no such key."""
@@ -45,13 +47,19 @@ class ImageTextInfo(TableInfo):
     classes: tuple[str, ...]
     task: str
     plots: str
-    split: str
+    split: Annotated[str, choice(*SPLITS)]
     counts: dict[str, dict[str, int]]
     samples: dict[str, int]
     dropped: dict[str, int]
     sources: dict[str, str]
     output: str
-    kind: str = KIND
+    kind: Annotated[str, choice(KIND)] = KIND
+
+    def __post_init__(self) -> None:
+        """Refuses counts of other splits or classes than there are."""
+        need_counts(self.counts, self.classes)
+        if absent := [split for split in SPLITS if split not in self.samples]:
+            raise ValueError(f"samples lacks {', '.join(absent)}")
 
     @property
     def protocol(self) -> str:  # type: ignore[override]  # the same for all, so not in the file
@@ -96,7 +104,7 @@ class ImageTextInfo(TableInfo):
             MamolError: If it is of another version of the format or not complete.
         """
         content = parsed(text, path, [each.name for each in fields(cls)], versions=(FORMAT_VERSION,))
-        return cls(**content | {"classes": tuple(content["classes"])})
+        return described(content, cls, path)
 
 
 def schema_of(info: ImageTextInfo) -> pa.Schema:

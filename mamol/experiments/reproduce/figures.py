@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mamol.evaluation.grid import ALL as ALL_SAMPLES
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_missing import COLOURS, routing_plot
-from mamol.evaluation.results import read_metrics
+from mamol.evaluation.results import read_metrics, read_table
 from mamol.evaluation.routing import ALL as ALL_MODALITIES
 from mamol.experiments.reproduce.differences import backbone, differences
 from mamol.experiments.reproduce.plan import Cell, Plan, Source
@@ -57,7 +57,7 @@ def title_of(plan: Plan, source: Source) -> str:
 
 def _figure4(cells: list[Cell], title: str) -> tuple[pd.DataFrame, Figure]:
     grids = [
-        pd.read_csv(cell.job.folder / "evaluation" / "grid.csv")
+        read_table(cell.job.folder / "evaluation" / "grid.csv", ("type", "ratio", "present"), ("OA",))
         .query(f"present == '{ALL_SAMPLES}'")
         .assign(method=cell.method, trained=cell.row.labels["trained"], seed=cell.seed)
         for cell in cells
@@ -124,9 +124,9 @@ def transfer_plot(numbers: pd.DataFrame, tested: Sequence[str], title: str) -> F
 
 
 def _figure5(cells: list[Cell], title: str) -> tuple[pd.DataFrame, Figure]:
-    used = pd.concat([pd.read_csv(_usage_file(cell)) for cell in cells])
-    keys = ["layer", "pattern", "modality", "expert"]
-    shares = used.groupby(keys, sort=False)[["gate_share", "top1_share"]].mean().reset_index()
+    keys, numbers = ["layer", "pattern", "modality", "expert"], ["gate_share", "top1_share"]
+    used = pd.concat([read_table(_usage_file(cell), keys, numbers) for cell in cells])
+    shares = used.groupby(keys, sort=False)[numbers].mean().reset_index()
     number = cells[0].job.follow_options["routing_class"]
     name = cells[0].source.info.classes[number - 1]
     what = f"{cells[0].method}, class {number}: {name}, mean of {len(cells)} run(s)"
@@ -138,8 +138,8 @@ def _figure5(cells: list[Cell], title: str) -> tuple[pd.DataFrame, Figure]:
 
 def _usage_file(cell: Cell) -> Path:
     number = cell.job.follow_options["routing_class"]
-    (folder,) = (cell.job.folder / "routing").glob(f"class_{number}_*")
-    return folder / "usage.csv"
+    found = sorted((cell.job.folder / "routing").glob(f"class_{number}_*"))
+    return (found or [cell.job.folder / "routing"])[0] / "usage.csv"
 
 
 FIGURES = {"figure4": (_figure4, 3), "figure4a": (_figure4a, 2), "figure5": (_figure5, 4)}

@@ -1,0 +1,178 @@
+"""Wrong calls, and what their one line has to say: key or file, what was found, what is allowed, what to do.
+
+``{table}``, ``{run}``, ``{best}`` and ``{scene}`` are tables, a run with its best checkpoint, and a raw scene;
+``{out}`` and ``{here}`` are a folder that is not there, and the one that it would be in; ``{long}`` is a word of 300
+letters.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Call:
+    """One wrong call.
+
+    Attributes:
+        command: A command of ``run.py``, or ``make_arrow``.
+        words: What is given to it.
+        parts: Of its message.
+    """
+
+    command: str
+    words: str
+    parts: tuple[str, ...]
+
+
+def call(command: str, words: str, *parts: str) -> Call:
+    """One wrong call."""
+    return Call(command, words, parts)
+
+
+COMMANDS = [
+    call("predict", "load_path={run}", "predict needs load_path=<checkpoint> and scene=<raw folder or scene.json>"),
+    call(
+        "predict",
+        "load_path={run} scene={scene} present=radar",
+        "present=radar: the checkpoint has no modality radar; it has hsi+lidar+sar",
+    ),
+    call(
+        "predict",
+        "load_path={run} scene={run}",
+        "modality hsi: no file for it in {run}; expected one of HSI, HSI_data, data_HS_LR; found",
+    ),
+    call(
+        "predict",
+        "load_path={run} scene=nowhere",
+        "root nowhere: no such folder; give the folder with the raw files of the scene",
+    ),
+    call("predict", "scene={scene}", "predict needs load_path=<checkpoint> and scene=<raw folder or scene.json>"),
+    call(
+        "predict",
+        "load_path={run} scene={scene} stride=2",
+        "stride=2: goes with head=pixels; this run has head=class, which needs a window for every pixel",
+    ),
+    call("predict", "load_path={run} scene={scene} block=0", "block=0 must be a whole number of at least 1"),
+    call(
+        "predict",
+        "load_path={run} scene={scene} bbox=[1,2,3]",
+        "bbox=[1, 2, 3] must be four numbers, left,bottom,right,top",
+    ),
+    call(
+        "predict",
+        "load_path={run} scene={scene} bbox=[0,0,1,1]",
+        "bbox=0,0,1,1: the scene has no coordinates; give it rasters with a georeference, or leave it out",
+    ),
+    call(
+        "predict",
+        "load_path={run} scene={scene} polygon=none.gpkg",
+        "polygon=none.gpkg: the scene has no coordinates; give it rasters with a georeference, or leave it out",
+    ),
+    call(
+        "predict",
+        "load_path={run} scene={scene} root={scene}",
+        "root={scene}: goes with scene=<scene.json>, and scene={scene} is no file",
+    ),
+    call(
+        "predict",
+        "load_path={table} scene={scene}",
+        "load_path={table}: no checkpoints/best*.safetensors in it, and no adapter.safetensors;",
+    ),
+    call("evaluate", "", "evaluate needs load_path=<checkpoint or run folder> and data_root=<tables>"),
+    call("evaluate", "load_path={run}", "data_root is not set: data_root=<folder that make_arrow.py wrote>"),
+    call(
+        "evaluate",
+        "load_path={run} data_root={table} evaluate_ratios=[2]",
+        "evaluate_ratios=[2] must be rates from 0 to 1, such as 0,0.5",
+    ),
+    call("evaluate", "load_path={run} data_root={table} evaluate_types=[radar]", "radar", "hsi, lidar, sar"),
+    call(
+        "evaluate",
+        "load_path={run} data_root=nowhere",
+        "data_root nowhere: train.arrow, val.arrow, test.arrow not found; build the tables with",
+    ),
+    call(
+        "evaluate",
+        "load_path=nowhere data_root={table}",
+        "load_path=nowhere: there is no such file; give a run's folder or a file of its checkpoints",
+    ),
+    call(
+        "routing",
+        "load_path={run} data_root={table} routing_class=lava",
+        "routing_class=lava: the table has no such class; give a number from 1 to 6, or one of",
+    ),
+    call(
+        "routing",
+        "load_path={run} data_root={table} routing_class=99",
+        "routing_class=99: the table has no such class; give a number from 1 to 6, or one of",
+    ),
+    call("routing", "data_root={table}", "routing needs load_path=<checkpoint or run folder> and data_root=<tables>"),
+    call(
+        "params",
+        "method=nothing",
+        "method='nothing' must be one of mamol, released, baseline, linear_probe, lora,",
+        "plugins=<file> registers others",
+    ),
+    call(
+        "params",
+        "backbone=ViT-Z",
+        "backbone=ViT-Z: unknown; allowed: tiny, ViT-B-16, ViT-B-16-plus, ViT-B-16-plus-240,",
+    ),
+    call("params", "rank=0", "rank=0 must be a whole number of at least 1"),
+    call("print_config", "rank=0", "rank=0 must be a whole number of at least 1"),
+    call("methods", "rank=0", "rank=0 must be a whole number of at least 1"),
+    call("datasets", "rank=0", "rank=0 must be a whole number of at least 1"),
+    call("reproduce", "", "reproduce needs the name of a table: python run.py reproduce with table1, table2, table3,"),
+    call(
+        "reproduce",
+        "reproduce=table9",
+        "reproduce='table9' must be one of , table1, table2, table3, table4, table5, figure4, figure4a, figure5",
+    ),
+    call(
+        "reproduce", "table9", "Named config not found: \"table9\". Available config values are: ('remote', 'released',"
+    ),
+    call(
+        "reproduce",
+        "table1 data_root={table}",
+        "no tables in {table} for some datasets; build them: python make_arrow.py --dataset",
+        "python make_arrow.py --dataset augsburg --root RAW --out {table}/augsburg",
+    ),
+    call(
+        "reproduce",
+        "table1 methods=nothing data_root={table}",
+        "methods=nothing: unknown nothing; known: mamol, baseline, linear_probe, lora,",
+    ),
+    call(
+        "reproduce",
+        "table1 datasets=nowhere",
+        "no tables in datasets for some datasets; build them: python make_arrow.py --dataset …",
+    ),
+    call("reproduce", "table1 seeds=0", "seeds=0 must be a whole number of at least 1"),
+    call("reproduce", "table1 rates=[2]", "rates=[2] must be None or rates from 0 to 1, such as 0,0.5"),
+    call(
+        "reproduce",
+        "table1 protocols=random",
+        "protocols='random' must be some of disjoint, paper, official, blocks, polygons, scenes",
+    ),
+    call("reproduce", "table1 launcher=cloud", "launcher='cloud' must be one of local, ray, slurm"),
+    call("reproduce", "figure5 jobs=0", "jobs=0 must be a whole number of at least 1"),
+    call(
+        "standin", "", "standin needs data_root=<folder> and datasets=<folders of tables in it>: trento_hybrid,idtrees"
+    ),
+    call(
+        "standin",
+        "datasets=nowhere data_root={table}",
+        "data_root {table}/nowhere: train.arrow, val.arrow, test.arrow not found; build the tables",
+    ),
+    call(
+        "standin",
+        "methods=nothing datasets=a data_root={table}",
+        "methods=nothing: unknown nothing; mamol, released, baseline, linear_probe, lora,",
+    ),
+    call("standin", "standin dry_run=perhaps", "dry_run='perhaps' must be True or False"),
+    call("trian", "", "trian: there is no such command; did you mean train? there are train, predict, evaluate,"),
+    call(
+        "predcit",
+        "load_path={run} scene={scene}",
+        "predcit: there is no such command; did you mean predict? there are train, predict,",
+    ),
+]

@@ -1,0 +1,245 @@
+"""Wrong calls of the training; see ``tests.faults.calls``."""
+
+from tests.faults.calls import call
+
+TRAINING = [
+    call("train", "data_root={table} seed=x", "seed='x' must be a whole number from 0 to 4294967295"),
+    call("train", "data_root={table} seed=-1", "seed=-1 must be a whole number from 0 to 4294967295"),
+    call("train", "data_root={table} seed=4294967296", "seed=4294967296 must be a whole number from 0 to 4294967295"),
+    call("train", "data_root={table} rank=0", "rank=0 must be a whole number of at least 1"),
+    call("train", "data_root={table} rank=2.5", "rank=2.5 must be a whole number of at least 1"),
+    call("train", "data_root={table} top_k=9", "top_k=9 must be at most experts_dynamic=2"),
+    call("train", "data_root={table} experts_dynamic=0", "experts_dynamic=0 must be a whole number of at least 1"),
+    call("train", "data_root={table} learning_rate=0", "learning_rate=0 must be a number above 0"),
+    call("train", "data_root={table} learning_rate=nan", "learning_rate='nan' must be a number above 0"),
+    call("train", "data_root={table} weight_decay=-1", "weight_decay=-1 must be a number of at least 0"),
+    call("train", "data_root={table} max_epoch=0", "max_epoch=0 must be a whole number of at least 1"),
+    call("train", "data_root={table} precision=8", "precision=8 must be one of auto, 32, 32, bf16-mixed, 16-mixed"),
+    call("train", "data_root={table} optim_type=lion", "optim_type='lion' must be one of adamw, adam, sgd"),
+    call(
+        "train",
+        "data_root={table} missing_ratio=1.5",
+        "missing_ratio=1.5 must be a number from 0 to 1, or a dictionary of train, val and test",
+    ),
+    call(
+        "train",
+        "data_root={table} missing_ratio.trian=0.5",
+        "missing_ratio={{'train': 0.7, 'val': 0.7, 'test': 0.7, 'trian': 0.5}} must be a number",
+    ),
+    call("train", "data_root={table} missing_type=radar", "radar", "hsi, lidar, sar"),
+    call("train", "data_root={table} test_type=infrared", "infrared", "hsi, lidar, sar"),
+    call("train", "data_root={table} test_ratio=-0.1", "test_ratio=-0.1 must be None or a number from 0 to 1"),
+    call(
+        "train",
+        "data_root={table} missing_type=hsi+",
+        "missing_type='hsi+' must be a modality name, several joined by +, both or all, or a",
+    ),
+    call(
+        "train",
+        "data_root={table} missing_type=hsi+hsi",
+        "missing_type: modalities: hsi, hsi names one of them twice; give each once",
+    ),
+    call(
+        "train",
+        "data_root={table} availability.radar=0.5",
+        "availability: the table has no modality radar; it has hsi, lidar, sar",
+    ),
+    call(
+        "train",
+        "data_root={table} availability.hsi=2",
+        "availability={{'hsi': 2}} must be None or a dictionary of modality and rate from 0 to 1",
+    ),
+    call(
+        "train",
+        "data_root={table} modalities=[hsi,ms]",
+        "modalities=['hsi', 'ms']: {table} has only hsi, lidar, sar; make the table with --modalities hsi,ms",
+    ),
+    call(
+        "train", "data_root={table} modalities=hsi,hsi", "modalities: hsi, hsi names one of them twice; give each once"
+    ),
+    call(
+        "train",
+        "data_root={table} modalities=hsi,,sar",
+        "modalities='hsi,,sar' must be modality names, such as hsi,lidar",
+    ),
+    call(
+        "train",
+        "data_root={table} head=nothing",
+        "head='nothing' must be one of class, pixels; plugins=<file> registers others",
+    ),
+    call(
+        "train",
+        "data_root={table} method=nothing",
+        "method='nothing' must be one of mamol, released, baseline, linear_probe, lora,",
+        "plugins=<file> registers others",
+    ),
+    call(
+        "train",
+        "data_root={table} network=vgg",
+        "network='vgg' must be one of unet, dis2, perceiver, clip; plugins=<file> registers others",
+    ),
+    call(
+        "train",
+        "data_root={table} network=unet method=mmp",
+        "method=mmp: network=unet has no method to choose; leave it out, or use network=clip",
+    ),
+    call("train", "data_root={table} fusion=early", "fusion='early' must be one of late, single_stream"),
+    call("train", "data_root={table} activation=relu", "activation='relu' must be one of auto, quickgelu, gelu"),
+    call(
+        "train",
+        "data_root={table} backbone=ViT-Z",
+        "backbone=ViT-Z: unknown; allowed: tiny, ViT-B-16, ViT-B-16-plus, ViT-B-16-plus-240,",
+    ),
+    call(
+        "train",
+        "data_root={table} clip_weights=/nowhere/w.pt backbone=ViT-B-32",
+        "clip_weights=/nowhere/w.pt: no such file or folder; give the path of a weight file, 'openai' or 'random'",
+    ),
+    call(
+        "train",
+        "data_root={table} expert_blocks=last13",
+        "expert_blocks='last13': the tower has the blocks 0 to 11; choose among them",
+    ),
+    call(
+        "train",
+        "data_root={table} expert_blocks=[12]",
+        "expert_blocks=(12,): the tower has the blocks 0 to 11; choose among them",
+    ),
+    call(
+        "train",
+        "data_root={table} expert_blocks=middle2",
+        "expert_blocks='middle2' must be first<n>, last<n> or a list of block numbers",
+    ),
+    call(
+        "train",
+        "data_root={table} batch_size=12",
+        "batch_size=12 must be a multiple of per_gpu_batchsize × devices × nodes = 8; for example batch_size=16",
+    ),
+    call("train", "data_root={table} num_gpus=7", "num_gpus=7: this machine has 0; use num_gpus=0 (0 is the CPU)"),
+    call("train", "data_root={table} num_gpus=some", "num_gpus='some' must be auto or a whole number of at least 0"),
+    call("train", "data_root={table} threads=0", "threads=0 must be auto or a whole number of at least 1"),
+    call("train", "data_root={table} num_workers=-1", "num_workers=-1 must be a whole number of at least 0"),
+    call(
+        "train",
+        "data_root={table} dataset=trento",
+        "data_root={table} holds synthetic, not dataset=trento; give the other folder, or dataset='' to take any",
+    ),
+    call(
+        "train",
+        "data_root={table} window_shift=1",
+        "window_shift=1: goes with a head that classifies all pixels of a window, such as",
+        "head=class classifies the one in the middle",
+    ),
+    call(
+        "train",
+        "data_root={table} augment=flips",
+        "augment=flips: goes with a head that classifies all pixels of a window, such as",
+        "head=class classifies the one in the middle",
+    ),
+    call("train", "data_root={table} head=pixels augment=mirror", "augment='mirror' must be some of flips, turns"),
+    call(
+        "train",
+        "data_root={table} plugins=nowhere.py",
+        "plugins=nowhere.py: there is no such Python file; give a .py that registers something",
+    ),
+    call(
+        "train",
+        "data_root={table} load_path=none.safetensors",
+        "load_path=none.safetensors: there is no such file; give a run's folder or a file of its checkpoints",
+    ),
+    call(
+        "train",
+        "data_root={table} load_path={table}",
+        "load_path={table}: no checkpoints/best*.safetensors in it, and no adapter.safetensors;",
+    ),
+    call("train", "data_root={table} load_path={table}/train.arrow", "train.arrow"),
+    call(
+        "train",
+        "data_root={table} resume_from={run}/checkpoints/last.ckpt",
+        "resume_from={run}/checkpoints/last.ckpt: that run is finished and stays as it is; to",
+    ),
+    call(
+        "train",
+        "data_root={table} resume_from={run}/config.json",
+        "resume_from={run}/config.json is not the last.ckpt of a run; give <run folder>/checkpoints/last.ckpt",
+    ),
+    call(
+        "train",
+        "data_root={table} resume_from={run}/checkpoints/last.ckpt load_path={run}",
+        "resume_from goes on with an interrupted run: leave out load_path and test_only",
+    ),
+    call(
+        "train",
+        "data_root={table} load_path={run} rank=4",
+        "{run}/checkpoints/{best} belongs to another network or other data: rank 8 there, 4 here;",
+    ),
+    call(
+        "train",
+        "data_root={table} load_path={run} modalities=[hsi,lidar]",
+        "{run}/checkpoints/{best} belongs to another network or other data: modalities {{'hsi':",
+        "use the table and the options it was trained with",
+    ),
+    call(
+        "train",
+        "data_root=nowhere",
+        "data_root nowhere: train.arrow, val.arrow, test.arrow not found; build the tables with",
+    ),
+    call("train", "", "data_root is not set: data_root=<folder that make_arrow.py wrote>"),
+    call(
+        "train",
+        "data_root={scene}",
+        "data_root {scene}: train.arrow, val.arrow, test.arrow not found; build the tables with",
+    ),
+    call(
+        "train",
+        "data_root={table}/train.arrow",
+        "data_root {table}/train.arrow: train.arrow, val.arrow, test.arrow not found; build the",
+    ),
+    call("train", "data_root={table} test_only=True", "test_only=True needs load_path=<checkpoint>"),
+    call("train", "data_root={table} seeed=1", "unknown option seeed, did you mean seed?"),
+    call(
+        "train",
+        "data_root={table} nonsense",
+        "Named config not found: \"nonsense\". Available config values are: ('remote', 'released',",
+    ),
+    call(
+        "train",
+        "data_root={table} config.toml",
+        "with config.toml: a file of options ends in .json, .yaml, .yml; others are not read,",
+    ),
+    call(
+        "train",
+        "data_root={table} missing.yaml",
+        "with missing.yaml: cannot be read ([Errno 2] No such file or directory: 'missing.yaml');",
+    ),
+    call("train", "data_root={table} exp_name=a/b", "exp_name='a/b' must be a name without / and spaces"),
+    call(
+        "train",
+        "data_root={table} exp_name={long}",
+        "log_dir={here}/runs: the run's folder cannot be made (File name too long); give another folder",
+    ),
+    call(
+        "train",
+        "data_root={table} log_dir={table}/train.arrow",
+        "log_dir={table}/train.arrow: the run's folder cannot be made (Not a directory); give another folder",
+    ),
+    call(
+        "train",
+        "data_root={table} dynamic_experts=False shared_expert=False modality_experts=False",
+        "no expert is left: use method=baseline",
+    ),
+    call("train", "data_root={table} progress_bar=maybe", "progress_bar='maybe' must be True or False"),
+    call("train", "data_root={table} limit_batches=0", "limit_batches=0 must be None or a whole number of at least 1"),
+    call(
+        "train",
+        "data_root={table} rank=100000000000000000000000",
+        "rank=100000000000000000000000 must be a whole number of at least 1",
+    ),
+    call(
+        "train",
+        "data_root={table} val_check_interval=1.5",
+        "val_check_interval=1.5 must be a share of an epoch from 0 to 1, or a whole number of epochs",
+    ),
+    call("train", "data_root={table} class_weight=heavy", "class_weight='heavy' must be one of none, balanced"),
+    call("train", "data_root={table} loss=hinge", "loss='hinge' must be one of ce, ce+dice"),
+]
