@@ -32,7 +32,7 @@ TRAINING = [
     call(
         "train",
         "data_root={table} missing_type=hsi+",
-        "missing_type='hsi+' must be a modality name, several joined by +, both or all, or a",
+        "missing_type='hsi+' must be a modality name, several different ones joined by +, both or all, or a",
     ),
     call(
         "train",
