@@ -1,7 +1,7 @@
 """What the encoder needs of a frozen transformer: a beginning, blocks, an end; and how ``backbone=`` finds one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mamol.core.attention import Prefix
 from mamol.core.errors import MamolError
 from mamol.core.fingerprint import fingerprint
+from mamol.core.modality import Modality
 from mamol.core.registry import Instances
 from mamol.core.streams import Streams
 
@@ -227,6 +228,17 @@ class Backbone(nn.Module, ABC):
         Returns:
             (N, front + T, width).
         """
+
+    def embedding_of(self, modality: Modality) -> Mapping[str, Tensor]:
+        """Where the embedding of a modality begins, if the tower was trained with it; otherwise it is drawn.
+
+        Args:
+            modality: Name and size.
+
+        Returns:
+            Weights by the names of the embedding; most towers have none.
+        """
+        return {}
 
     def finish(self, x: Tensor) -> Tensor:
         """Last norm and projection of the tokens that are read.
