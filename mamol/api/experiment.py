@@ -15,6 +15,7 @@ from mamol.core.settings import Settings
 from mamol.core.version import VERSION
 from mamol.data.arrowfiles import REBUILD
 from mamol.data.datamodules import MultimodalData
+from mamol.evaluation.marking import TRANSDUCTIVE, is_transductive
 from mamol.evaluation.results import write_results
 from mamol.evaluation.text import as_text
 from mamol.network import parameters
@@ -130,7 +131,8 @@ class Experiment:
         seconds["test"] = _timed(lambda: trainer.test(module, self.data, verbose=False))
         if trainer.is_global_zero and module.predictions is not None:
             write_results(folder, module.task, module.result, module.predictions, self.data, self._facts(seconds, best))
-        return as_text(module.result, module.task.shares) + self._limited_as_text(module.result["n"])
+        remarks = self._limited_as_text(module.result["n"]) + self._seen_as_text()
+        return as_text(module.result, module.task.shares) + remarks
 
     def _set_threads(self) -> int:
         """Decides on the threads, once: a continued run keeps those that it began with."""
@@ -152,6 +154,7 @@ class Experiment:
                 "weights": network.origin,
                 "sha256": network.fingerprint,
                 "random": network.random_weights,
+                TRANSDUCTIVE: is_transductive(network, self.data.info.sources),
             },
             "method": network.spec.label,
             "checkpoint": self.settings.run.load_path if best.path is None else str(best.path.name),
@@ -178,6 +181,12 @@ class Experiment:
             f"\nlimited run: limit_batches={limit} leaves at most {limit} batches per epoch and split; tested on "
             f"{tested} of {samples} samples{', drawn over the whole table' if tested < samples else ''}"
         )
+
+    def _seen_as_text(self) -> str:
+        """What a reader of the scores must know of a backbone that saw the windows of the test."""
+        if not is_transductive(self.network, self.data.info.sources):
+            return ""
+        return f"\n{TRANSDUCTIVE}: the backbone was pre-trained on this scene, test windows too, without labels"
 
     def _missing_as_text(self) -> str:
         lines = ["missing modalities, as drawn:"]

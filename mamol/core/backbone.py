@@ -150,10 +150,12 @@ class Origin:
     Attributes:
         source: In words: a file, or ``random (seed 0)``.
         random: Whether they were never trained, so that results mean nothing as those of a trained backbone.
+        seen: sha256 of the raw files that they were trained on, as far as that is known.
     """
 
     source: str
     random: bool = False
+    seen: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         """The source."""

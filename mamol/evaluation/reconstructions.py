@@ -58,7 +58,8 @@ def scores_of(network: MaskedAutoencoder, grounds: Sequence[Ground], seed: int) 
     for number, ground in enumerate(grounds):
         for pattern in _patterns(len(ground.names)):
             sums = {name: np.zeros((4, sensor.size)) for name, sensor in zip(ground.names, ground.sensors, strict=True)}
-            for made in _made(network, grounds, number, pattern, seed):
+            fitting = np.flatnonzero(ground.natural[:, pattern].all(1))
+            for made in _made(network, grounds, number, pattern, fitting, seed):
                 for i, name in enumerate(made.names):
                     sums[name] += _sums(made.said[i], made.true[i], made.counts[:, i])
                 if made.routing and pattern.sum() > 1:
@@ -88,6 +89,8 @@ def table_of(scores: Sequence[Score]) -> str:
 def picture_of(network: MaskedAutoencoder, grounds: Sequence[Ground], seed: int, title: str) -> Figure:
     """Windows of the first ground: the truth, what was visible, what is said of them from all and from each pattern.
 
+    They are windows that all sensors saw; where there are none, those that most sensors saw, said from those alone.
+
     Args:
         network: As of ``scores_of``.
         grounds: As there.
@@ -98,8 +101,11 @@ def picture_of(network: MaskedAutoencoder, grounds: Sequence[Ground], seed: int,
         A row for each modality and window, grey values of its first band.
     """
     ground = grounds[0]
-    patterns = _patterns(len(ground.names))
-    made = [next(_made(network, grounds, 0, pattern, seed)) for pattern in patterns]
+    sensors = ground.natural.sum(1)
+    most = ground.natural[sensors.argmax()]
+    patterns = [pattern for pattern in _patterns(len(ground.names)) if most[pattern].all()]
+    fitting = np.flatnonzero(ground.natural[:, most].all(1))
+    made = [next(_made(network, grounds, 0, pattern, fitting, seed)) for pattern in patterns]
     rows = [(i, window) for i in range(len(ground.names)) for window in range(min(SHOWN, len(made[0].true[0])))]
     heads = ["truth", "visible", *(f"from {pattern_name(pattern, ground.names)}" for pattern in patterns)]
     figure = Figure(figsize=(1.5 * len(heads), 1.5 * len(rows) + 0.5), layout="constrained")
@@ -125,14 +131,15 @@ def _patterns(modalities: int) -> list[Pattern]:
 
 
 def _made(
-    network: MaskedAutoencoder, grounds: Sequence[Ground], number: int, pattern: Pattern, seed: int
+    network: MaskedAutoencoder,
+    grounds: Sequence[Ground],
+    number: int,
+    pattern: Pattern,
+    fitting: NDArray[np.int64],
+    seed: int,
 ) -> Iterator[Reconstruction]:
-    """Reconstructions of windows that have all of the pattern, and of nothing where no window has."""
-    ground, dataset = grounds[number], GroundDataset(grounds)
-    rng = np.random.default_rng([seed, number])
-    fitting = np.flatnonzero(ground.natural[:, pattern].all(1))
-    if not len(fitting):
-        return
+    """Reconstructions of some of the windows that have all of the pattern; the same draw of the same windows."""
+    dataset, rng = GroundDataset(grounds), np.random.default_rng([seed, number])
     chosen = rng.permutation(fitting)[:WINDOWS]
     device = next(network.parameters()).device
     for start in range(0, len(chosen), AT_ONCE):

@@ -12,7 +12,7 @@ from mamol.core.seal import read_sealed_json, write_sealed_json
 from mamol.core.task import Task
 from mamol.data.datamodules import MultimodalData
 from mamol.evaluation.figures import figures_of
-from mamol.evaluation.marking import marked
+from mamol.evaluation.marking import TRANSDUCTIVE, marked
 from mamol.evaluation.plots import save_figure, training_curves
 from mamol.evaluation.predictions import frame, write_predictions
 
@@ -45,7 +45,8 @@ def write_results(
     backbone = facts["backbone"]
 
     def title(what: str) -> str:
-        return marked(f"{what} of {facts['method']} on {table.info.shown}", table.info.dataset, backbone["random"])
+        text = f"{what} of {facts['method']} on {table.info.shown}"
+        return marked(text, table.info.dataset, backbone["random"], backbone.get(TRANSDUCTIVE, False))
 
     tested = "test" if len(index) == len(table) else f"test on {len(index)} of {len(table)} samples"
     for name, figure in figures_of(task, probabilities, table.label[index], table.info.classes, title(tested)).items():

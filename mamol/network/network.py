@@ -132,6 +132,11 @@ class Network(AnyNetwork):
         return any(self._tower(name).origin.random for name in self.towers)
 
     @property
+    def seen(self) -> frozenset[str]:
+        """Of all towers."""
+        return frozenset().union(*(self._tower(name).origin.seen for name in self.towers))
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of the frozen weights; of two towers, the fingerprints joined by +."""
         return "+".join(self._tower(name).fingerprint for name in self.towers)

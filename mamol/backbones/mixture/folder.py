@@ -204,4 +204,6 @@ class PretrainedFamily(BackboneFamily):
                 f"activation=quickgelu: backbone={request.name} was trained with gelu; use activation=auto"
             )
         folder = Path(request.weights if is_pretrained(request.weights) else request.name).expanduser()
-        return tower_of(read_pretrained(folder), grid, Origin(f"pre-trained without labels: {folder}"))
+        made = read_pretrained(folder)
+        origin = Origin(f"pre-trained without labels: {folder}", seen=frozenset(made.sources.values()))
+        return tower_of(made, grid, origin)
