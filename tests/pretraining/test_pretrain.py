@@ -188,6 +188,34 @@ def test_another_scene_is_not_marked(made: Path, table_folder: Path, tmp_path: P
     assert json.loads((done / "metrics.json").read_text("utf-8"))["backbone"]["transductive"] is False
 
 
+def _area(folder: Path) -> Path:
+    """Two scenes of other bands, without a label; the first has a hole in its optical image."""
+    rng = np.random.default_rng(0)
+    for name, bands in {"north": {"optical": 4, "sar": 2}, "south": {"optical": 3, "sar": 2}}.items():
+        (folder / name).mkdir(parents=True)
+        for modality, size in bands.items():
+            raster = rng.normal(size=(14, 13, size)).astype(np.float32)
+            if size == 4:
+                raster[:6] = np.nan
+            np.save(folder / name / f"{modality}.npy", raster)
+        described = {"modalities": {modality: {"file": f"{modality}.npy"} for modality in bands}}
+        (folder / name / "scene.json").write_text(json.dumps(described))
+    return folder
+
+
+def test_many_scenes_of_other_bands_make_one_backbone(tmp_path: Path) -> None:
+    options = (*(f"{k}={v}" for k, v in QUICK.items()), f"scene={_area(tmp_path / 'area')}", f"log_dir={tmp_path}")
+    said = run("pretrain", "with", *options, "window=4", "mixture_blocks=[1,5]", "missing_type=all")
+    assert said.returncode == 0, said.stderr
+    found = read_pretrained(Path(said.stdout.splitlines()[-1]))
+    sensors = [(each.name, each.size) for each in found.sizes.sensors]
+    assert sensors == [("optical", 4), ("sar", 2), ("optical", 3)]
+    assert found.sizes.mixtures == (1, 5)
+    assert sorted(found.sources) == [f"{s}/{m}.npy" for s in ("north", "south") for m in ("optical", "sar")]
+    assert {each["ground"] for each in found.card["r2"]} == {"north", "south"}
+    assert "| north | optical+sar |" in said.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
