@@ -13,7 +13,7 @@ from mamol.backbones.mixture.folder import fill_pretrained
 from mamol.backbones.mixture.tower import NAMED, Sizes
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing_folder, write_json
-from mamol.core.seal import write_sealed_json
+from mamol.core.seal import verify, write_sealed_json
 from mamol.core.settings import Settings
 from mamol.core.version import VERSION
 from mamol.data.ground import Ground, grounds_of, sensors_of
@@ -25,7 +25,7 @@ from mamol.evaluation.results import METRICS
 from mamol.methods.layered import chosen_blocks
 from mamol.network.masked import MaskedAutoencoder
 from mamol.training.callbacks import History
-from mamol.training.checkpoints import read_pickle
+from mamol.training.checkpoints import DAMAGED, read_pickle
 from mamol.training.machine import decide_threads, devices_of, use_threads
 from mamol.training.pretraining import SOURCES, KeepPretraining, Pretrainer
 from mamol.training.resume import refuse_other_options, stored_settings
@@ -100,6 +100,7 @@ class Pretraining:
         content = read_pickle(path)
         if SOURCES not in content:
             raise MamolError(f"resume_from={path}: is no interrupted pre-training; leave out the word pretrain")
+        verify(path, DAMAGED)
         stored = stored_settings(path)
         refuse_other_options(path, stored, self.settings, decisive)
         if json.loads(content[SOURCES]) != self.sources:

@@ -248,7 +248,7 @@ class Decoder(nn.Module):
         Returns:
             Of each modality (B, T, bands).
         """
-        numbers = torch.tensor([self.sensors.index(each) for each in sensors], device=natural.device)
+        numbers = [self.sensors.index(each) for each in sensors]
         own = self.hidden.expand(len(seen.place), len(self.positions), -1)
         given = self.enter(seen.tokens).to(own.dtype)
         place = torch.cat([torch.zeros_like(seen.place[:, :1]), 1 + seen.place], 1)
@@ -265,7 +265,7 @@ class Decoder(nn.Module):
             x = x + attention(layer.attention, h, h, mask=mask)
             x = x + layer.feed_forward(layer.norm_2(x))
         out = self.norm(x).unflatten(1, (natural.shape[1], -1))[:, :, 1:]
-        return tuple(self.leave[int(k)](out[:, i]).float() for i, k in enumerate(numbers))
+        return tuple(self.leave[number](out[:, i]).float() for i, number in enumerate(numbers))
 
 
 def _wide(place: Tensor, like: Tensor) -> Tensor:

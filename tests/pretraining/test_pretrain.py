@@ -153,6 +153,13 @@ def test_a_stopped_one_goes_on_to_the_same_bits(
     ):
         with pytest.raises(MamolError, match=match):
             Pretraining(Settings.of({**QUICK, **given, "resume_from": str(last), **changes}))
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = tmp_path / "damaged" / "checkpoints" / "last.ckpt"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(content)
+    with pytest.raises(MamolError, match="damaged"):
+        Pretraining(Settings.of({**QUICK, **given, "resume_from": str(damaged)}))
     again = pretrained(tmp_path, **given, resume_from=str(last))
     assert again == last.parent.parent
     assert weights(again) == weights(made)
