@@ -13,7 +13,7 @@ from mamol.core.files import replacing_folder, write_json
 from mamol.core.seal import write_sealed_json
 from mamol.core.spec import NetworkSpec
 from mamol.evaluation.markdown import markdown
-from mamol.evaluation.marking import marked
+from mamol.evaluation.marking import TRANSDUCTIVE, marked
 from mamol.evaluation.results import METRICS
 from mamol.training.checkpoints import ADAPTER, CheckpointInfo, write_state
 
@@ -61,6 +61,7 @@ def model_card(name: str, info: CheckpointInfo, metrics: Mapping[str, Any] | Non
     """
     network, data = info.network, info.data
     dataset = str(data.get("dataset", "unknown data"))
+    transductive = (metrics or {}).get("backbone", {}).get(TRANSDUCTIVE, False)
     modalities = ", ".join(f"{each.name} ({each.size})" for each in network.modalities)
     lines = [
         "---",
@@ -68,7 +69,7 @@ def model_card(name: str, info: CheckpointInfo, metrics: Mapping[str, Any] | Non
         f"tags: [remote-sensing, missing-modality{', lora' if network.method else ''}]",
         "---",
         "",
-        f"# {marked(name, dataset, info.random_weights)}",
+        f"# {marked(name, dataset, info.random_weights, transductive)}",
         "",
         f"{_what(network)}. It classifies with any of its modalities present; those that are absent are left out of "
         "the call.",

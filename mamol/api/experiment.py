@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
@@ -16,16 +15,18 @@ from mamol.core.settings import Settings
 from mamol.core.version import VERSION
 from mamol.data.arrowfiles import REBUILD
 from mamol.data.datamodules import MultimodalData
+from mamol.evaluation.marking import TRANSDUCTIVE, is_transductive
 from mamol.evaluation.results import write_results
 from mamol.evaluation.text import as_text
 from mamol.network import parameters
 from mamol.network.building import network_for
-from mamol.training.callbacks import History, KeepBest, KeepLast, SealedCheckpoints
+from mamol.training.callbacks import History, KeepBest, KeepLast
 from mamol.training.checkpoints import DAMAGED, checkpoint_file, data_identity, load_into, warn_of_other_pixels
-from mamol.training.machine import decide_threads, devices_of, precision_of, progress_bars, use_threads
+from mamol.training.machine import decide_threads, devices_of, use_threads
 from mamol.training.module import Classifier
 from mamol.training.resume import resumable
 from mamol.training.runs import claim_folder, is_rank_zero, wanted_folder
+from mamol.training.trainer import accumulation, make_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Experiment:
             workers=settings.machine.num_workers,
             limit=settings.training.limit_batches,
         )
-        self.accumulate = 1 if run.test_only else self._accumulation()
+        self.accumulate = 1 if run.test_only else accumulation(settings)
         self.network = network_for(
             self.data.info, self.data.modalities, data, settings.network, settings.method, run.seed
         )
@@ -131,7 +132,8 @@ class Experiment:
         seconds["test"] = _timed(lambda: trainer.test(module, self.data, verbose=False))
         if trainer.is_global_zero and module.predictions is not None:
             write_results(folder, module.task, module.result, module.predictions, self.data, self._facts(seconds, best))
-        return as_text(module.result, module.task.shares) + self._limited_as_text(module.result["n"])
+        remarks = self._limited_as_text(module.result["n"]) + self._seen_as_text()
+        return as_text(module.result, module.task.shares) + remarks
 
     def _set_threads(self) -> int:
         """Decides on the threads, once: a continued run keeps those that it began with."""
@@ -153,6 +155,7 @@ class Experiment:
                 "weights": network.origin,
                 "sha256": network.fingerprint,
                 "random": network.random_weights,
+                TRANSDUCTIVE: is_transductive(network, self.data.info.sources),
             },
             "method": network.spec.label,
             "checkpoint": self.settings.run.load_path if best.path is None else str(best.path.name),
@@ -176,6 +179,12 @@ class Experiment:
             f"{tested} of {samples} samples{', drawn over the whole table' if tested < samples else ''}"
         )
 
+    def _seen_as_text(self) -> str:
+        """What a reader of the scores must know of a backbone that saw the windows of the test."""
+        if not is_transductive(self.network, self.data.info.sources):
+            return ""
+        return f"\n{TRANSDUCTIVE}: the backbone was pre-trained on this scene, test windows too, without labels"
+
     def _missing_as_text(self) -> str:
         lines = ["missing modalities, as drawn:"]
         for split, real in self.data.realised_missing().items():
@@ -189,31 +198,16 @@ class Experiment:
         return [KeepLast(folder / "checkpoints", self.identity, options), History(folder / "history.csv")]
 
     def _trainer(self, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-        training, machine = self.settings.training, self.settings.machine
-        trains = not self.settings.run.test_only
-        return pl.Trainer(
-            accelerator=self.accelerator,
-            devices=self.devices,
-            num_nodes=machine.num_nodes,
-            strategy="ddp" if self.devices * machine.num_nodes > 1 else "auto",
-            precision=precision_of(training.precision, self.accelerator),
-            max_epochs=training.max_epoch,
-            max_steps=training.max_steps or -1,
+        training = self.settings.training
+        return make_trainer(
+            self.settings,
+            folder,
+            callbacks,
+            writes=not self.settings.run.test_only,
             accumulate_grad_batches=self.accumulate,
-            gradient_clip_val=training.gradient_clip or None,
             val_check_interval=self.batches_between_validations(),
             check_val_every_n_epoch=max(1, int(training.val_check_interval)),
             limit_val_batches=None if len(self.data.tables["val"]) else 0,
-            callbacks=[*callbacks, *progress_bars(machine.progress_bar)],
-            logger=TensorBoardLogger(folder, name="", version="tensorboard") if trains else False,
-            log_every_n_steps=1,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            enable_checkpointing=trains,
-            enable_progress_bar=machine.progress_bar,
-            enable_model_summary=False,
-            default_root_dir=folder,
-            plugins=[SealedCheckpoints()],
         )
 
     def batches_between_validations(self) -> int | None:
@@ -227,17 +221,6 @@ class Experiment:
         mine = -(-len(self.data.tables["train"]) // (self.devices * self.settings.machine.num_nodes))
         batches = min(-(-mine // s.per_gpu_batchsize), s.limit_batches or mine)
         return min(max(self.accumulate, int(batches * s.val_check_interval)), batches)
-
-    def _accumulation(self) -> int:
-        """Batches per optimiser step."""
-        s = self.settings.training
-        at_once = s.per_gpu_batchsize * self.devices * self.settings.machine.num_nodes
-        if s.batch_size % at_once:
-            raise MamolError(
-                f"batch_size={s.batch_size} must be a multiple of per_gpu_batchsize × devices × nodes = {at_once}; "
-                f"for example batch_size={max(1, round(s.batch_size / at_once)) * at_once}"
-            )
-        return s.batch_size // at_once
 
 
 def _timed(work: Callable[[], object]) -> float:

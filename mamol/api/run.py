@@ -27,6 +27,7 @@ from mamol.evaluation.fitting import check_bands, check_stride, map_title, min_v
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.mapper import Mapper, draw_map, predictor
 from mamol.evaluation.maps import Map
+from mamol.evaluation.marking import is_transductive
 from mamol.evaluation.results import METRICS, read_metrics
 from mamol.evaluation.trained import open_trained
 from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore, run_of
@@ -188,7 +189,7 @@ class Run:
             (pattern,) = present_patterns(present, self._info)
             read = load_scene(self._info.dataset, Path(scene), modalities=pattern, need_labels=False)
         check_bands(read, self._info, pattern)
-        title = map_title(read.name, pattern, self._info)
+        title = map_title(read.name, pattern, self._info, is_transductive(self.network, read.sources))
         progress = self.settings.machine.progress_bar
         with self._computing():
             check_stride(stride, self.network)

@@ -1,8 +1,9 @@
-"""Frozen transformers: CLIP's two towers, ViLT, and their weights from every source.
+"""Frozen transformers: CLIP's two towers, ViLT, pre-trained mixtures, and their weights from every source.
 
 A family of backbones registers itself; ``mamol.core.backbone.family_of`` finds the one that a ``backbone=`` means.
 """
 
 from mamol.backbones import clip, vilt  # a folder of ViLT is asked for before CLIP
+from mamol.backbones.mixture import folder  # and a pre-trained one before both
 
-__all__ = ["clip", "vilt"]
+__all__ = ["clip", "folder", "vilt"]

@@ -64,6 +64,21 @@ COMMANDS = {
             "with load_path=result/mine_seed0 scene=RAW dry_run=True",
         ),
     ),
+    "pretrain": Command(
+        "Train a backbone on windows of scenes without labels, for backbone=<folder> of every other command.",
+        (
+            *("scene", "data_root", "modalities", "backbone", "window", "mask_ratio"),
+            *("mixture_experts", "mixture_top_k", "mixture_blocks", "modality_balance", "information_weight"),
+            *("missing_ratio", "missing_type", "max_epoch", "batch_size", "per_gpu_batchsize", "learning_rate"),
+            *("precision", "seed", "exp_name", "log_dir", "resume_from"),
+            *MACHINE,
+        ),
+        (
+            "with scene=RAW backbone=tiny num_gpus=0 max_epoch=100 learning_rate=1e-3",
+            "with data_root=datasets/trento,datasets/houston2013 backbone=small",
+            "with scene=RAW backbone=tiny resume_from=result/mamol_seed0/checkpoints/last.ckpt",
+        ),
+    ),
     "evaluate": Command(
         "Test a checkpoint at every missing rate and type.",
         (*TRAINED, "evaluate_ratios", "evaluate_types"),

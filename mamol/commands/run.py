@@ -32,6 +32,14 @@ def predict() -> None:
 
 
 @ex.command(unobserved=True)
+def pretrain() -> None:
+    """Train a backbone on windows without labels: scene=… or data_root=…, backbone=tiny|small|base."""
+    from mamol.api.pretrain import pretrain
+
+    line.show(pretrain(line.settings))
+
+
+@ex.command(unobserved=True)
 def evaluate() -> None:
     """Test load_path=<checkpoint> over a grid of missing rates and types: evaluate_ratios=…, evaluate_types=…."""
     from mamol.evaluation.grid import evaluate

@@ -1,7 +1,7 @@
 """What the encoder needs of a frozen transformer: a beginning, blocks, an end; and how ``backbone=`` finds one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mamol.core.attention import Prefix
 from mamol.core.errors import MamolError
 from mamol.core.fingerprint import fingerprint
+from mamol.core.modality import Modality
 from mamol.core.registry import Instances
 from mamol.core.streams import Streams
 
@@ -149,10 +150,12 @@ class Origin:
     Attributes:
         source: In words: a file, or ``random (seed 0)``.
         random: Whether they were never trained, so that results mean nothing as those of a trained backbone.
+        seen: sha256 of the raw files that they were trained on, as far as that is known.
     """
 
     source: str
     random: bool = False
+    seen: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         """The source."""
@@ -227,6 +230,17 @@ class Backbone(nn.Module, ABC):
         Returns:
             (N, front + T, width).
         """
+
+    def embedding_of(self, modality: Modality) -> Mapping[str, Tensor]:
+        """Where the embedding of a modality begins, if the tower was trained with it; otherwise it is drawn.
+
+        Args:
+            modality: Name and size.
+
+        Returns:
+            Weights by the names of the embedding; most towers have none.
+        """
+        return {}
 
     def finish(self, x: Tensor) -> Tensor:
         """Last norm and projection of the tokens that are read.

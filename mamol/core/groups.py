@@ -124,7 +124,10 @@ class NetworkSettings:
         "method, fusion or head and ignore backbone, clip_weights, activation",
     )
     backbone: str = option(
-        "ViT-B-16-quickgelu", o.TEXT, "an open_clip ViT, or tiny: a small offline stand-in with random weights"
+        "ViT-B-16-quickgelu",
+        o.TEXT,
+        "an open_clip ViT, a folder of pretrain, or tiny: a small offline stand-in with random weights; of pretrain "
+        "itself tiny, small or base",
     )
     clip_weights: str = option(
         "openai",
@@ -335,6 +338,32 @@ class EvaluateSettings:
         o.CLASS,
         'only test samples of this class: name, or number from 1 as in a label map; "" takes all',
         decides=False,
+    )
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """Of the command ``pretrain``; resuming one checks all of them."""
+
+    window: int | None = option(
+        None,
+        o.optional(o.integer(2)),
+        "side of the windows in pixels; None is that of the tables, and 14 for scenes",
+        decides=False,
+    )
+    mask_ratio: float = option(
+        0.75, o.SHARE, "share of the pixels of each window and modality that is hidden", decides=False
+    )
+    mixture_experts: int = option(4, o.integer(1), "experts K of each mixture", decides=False)
+    mixture_top_k: int = option(1, o.integer(1), "how many of them a token uses", decides=False)
+    mixture_blocks: str | tuple[int, ...] | None = option(
+        None, o.optional(o.BLOCKS), "blocks with a mixture, as expert_blocks; None is the last half", decides=False
+    )
+    modality_balance: float = option(
+        0.01, o.NOT_NEGATIVE, "weight of the load balancing among the tokens of each modality", decides=False
+    )
+    information_weight: float = option(
+        0.01, o.NOT_NEGATIVE, "weight with which mutual information of expert and modality is rewarded", decides=False
     )
 
 

@@ -105,6 +105,11 @@ class AnyNetwork(nn.Module, ABC):
         return False
 
     @property
+    def seen(self) -> frozenset[str]:
+        """sha256 of the raw files that frozen weights were trained on, as far as that is known."""
+        return frozenset()
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of the frozen weights; "" without any."""
         return ""

@@ -175,6 +175,7 @@ SEED = Allowed("a whole number from 0 to 4294967295", lambda v: _is_integer(v) a
 """What all libraries take."""
 FLAG = Allowed("True or False", lambda v: isinstance(v, bool))
 RATE = number("a number from 0 to 1", lambda v: 0 <= v <= 1)
+SHARE = number("a number above 0 and below 1", lambda v: 0 < v < 1)
 POSITIVE = number("a number above 0", lambda v: v > 0)
 FINITE = number("a finite number", isfinite)
 NOT_NEGATIVE = number("a number of at least 0", lambda v: v >= 0)

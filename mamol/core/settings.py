@@ -21,6 +21,7 @@ from mamol.core.groups import (
     MissingSettings,
     NetworkSettings,
     PredictSettings,
+    PretrainSettings,
     ReproduceSettings,
     RunSettings,
     TrainingSettings,
@@ -52,6 +53,7 @@ class Settings:
     machine: MachineSettings = field(default_factory=MachineSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    pretrain: PretrainSettings = field(default_factory=PretrainSettings)
     reproduce: ReproduceSettings = field(default_factory=ReproduceSettings)
 
     @classmethod

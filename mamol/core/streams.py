@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mamol.core.modality import Modality
+
 VISUAL, TEXT = "visual", "text"
 """Names of a network's towers."""
 
@@ -21,6 +23,7 @@ class Streams:
         token_mask: (N, T) bool, False where an embedded token does not count, such as padding; None if all count.
         end: (N,) long, the token of each stream that is read; None where it is the class token.
         tower: Name of the tower that the streams go through.
+        inputs: What the M modalities are; () where nobody said.
     """
 
     available: Tensor
@@ -29,6 +32,7 @@ class Streams:
     token_mask: Tensor | None = None
     end: Tensor | None = None
     tower: str = VISUAL
+    inputs: tuple[Modality, ...] = ()
 
     def mask(self, length: int) -> Tensor | None:
         """Which tokens of the sequences count, for every attention and every mean over tokens.

@@ -133,14 +133,13 @@ class SceneTable(Table[SceneInfo]):
             return {name: _nothing(bands, info.patch_size) for name, bands in info.modalities.items()}
         if info.layout == "patches":
             return {name: self._crop_from(ChunkedRows(_tensors(table, name))) for name in info.modalities}
-        rasters_info, rasters = _map(self.path.with_name(f"{SCENE}.arrow"))
+        rasters_info, rasters = open_rasters(self.path.with_name(f"{SCENE}.arrow"))
         if rasters_info.output != info.output:
             raise MamolError(mixed(self.path.parent))
-        readers = {}
-        for name, bands in info.modalities.items():
-            pixels = ChunkedRows([chunk.reshape(-1, bands) for chunk in _tensors(rasters, name)])
-            readers[name] = self._cut_with(WindowCutter.of_pixels(pixels, info.extents, info.patch_size))
-        return readers
+        size = info.patch_size
+        return {
+            name: self._cut_with(WindowCutter.of_pixels(rasters[name], info.extents, size)) for name in info.modalities
+        }
 
     def _cut_with(self, cutter: WindowCutter) -> Reader:
         return lambda indices, shift: cutter.cut(*self.middles(indices, shift))
@@ -178,6 +177,25 @@ class SceneTable(Table[SceneInfo]):
         for column in (self.row, self.col, self.label, *([] if self.scene is None else [self.scene])):
             digest.update(column.tobytes())
         return digest.hexdigest()
+
+
+def open_rasters(path: Path) -> tuple[SceneInfo, dict[str, ChunkedRows]]:
+    """The rasters of a table with layout ``scene``, which hold no labels.
+
+    Args:
+        path: Of ``scene.arrow``.
+
+    Returns:
+        What it says about itself, and modality to pixels, items (C,), scene after scene.
+
+    Raises:
+        MamolError: It cannot be read.
+    """
+    info, table = _map(path)
+    return info, {
+        name: ChunkedRows([chunk.reshape(-1, bands) for chunk in _tensors(table, name)])
+        for name, bands in info.modalities.items()
+    }
 
 
 def _map(path: Path) -> tuple[SceneInfo, pa.Table]:

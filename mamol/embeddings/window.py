@@ -17,7 +17,8 @@ HIDDEN = 256  # channels between the two convolutions; the release's value
 class WindowEmbedding(Embedding):
     """Normalisation, Conv 3×3 C→256, Conv 1×1 256→width, no bias; each pixel becomes one token.
 
-    Nothing stands between the convolutions, so together they are linear, as in the release.
+    Of a modality that the tower was trained with, the weights begin with what the tower knows of it. Nothing stands
+    between the convolutions, so together they are linear, as in the release.
 
     Attributes:
         modality_type: (width,), added to every token of the modality; None without a type embedding.
@@ -41,7 +42,11 @@ class WindowEmbedding(Embedding):
         self.project = nn.Sequential(
             nn.Conv2d(channels, HIDDEN, 3, padding=1, bias=False), nn.Conv2d(HIDDEN, width, 1, bias=False)
         )
+        known = backbone.embedding_of(modality)
+        type_start = known.get("modality_type", type_start)
         self.modality_type = None if type_start is None else nn.Parameter(type_start.clone())
+        if known:
+            self.load_state_dict(known, strict=False)  # the normalisation is the table's
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Sets the statistics of the training pixels, one number per band."""

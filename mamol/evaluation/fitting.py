@@ -11,6 +11,7 @@ from mamol.data.facts import shown_name
 from mamol.data.scenejson import read_scene_json
 from mamol.data.scenes import Scene, load_scene
 from mamol.evaluation.blocks import MIN_VALID
+from mamol.evaluation.marking import marked
 from mamol.training.checkpoints import CheckpointInfo
 
 
@@ -63,16 +64,17 @@ def min_valid_of(info: CheckpointInfo) -> float:
     return float(info.data.get("min_valid", MIN_VALID))
 
 
-def map_title(scene: str, pattern: Sequence[str], info: CheckpointInfo) -> str:
+def map_title(scene: str, pattern: Sequence[str], info: CheckpointInfo, transductive: bool = False) -> str:
     """What a map shows, and what a reader must know of the weights.
 
     Args:
         scene: Its name.
         pattern: The modalities used.
         info: Of the checkpoint.
+        transductive: Whether the frozen weights were trained on the scene, without labels.
     """
-    remark = " (random frozen weights)" if info.random_weights else ""
-    return f"{shown_name(info.dataset, scene)}: {info.network.label} with {'+'.join(pattern)}{remark}"
+    title = f"{shown_name(info.dataset, scene)}: {info.network.label} with {'+'.join(pattern)}"
+    return marked(title, "", info.random_weights, transductive)
 
 
 def present_patterns(present: str, info: CheckpointInfo) -> list[list[str]]:

@@ -29,6 +29,7 @@ from mamol.evaluation.fitting import (
 from mamol.evaluation.frame import Frame, Outside, frame_of
 from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.mapper import Mapper
+from mamol.evaluation.marking import is_transductive
 from mamol.training.checkpoints import CheckpointInfo, checkpoint_file, read_checkpoint, restore, run_of
 from mamol.training.machine import batch_on, device_of
 
@@ -246,8 +247,10 @@ class OneMap:
     @property
     def info(self) -> MapInfo:
         """What belongs to it besides its pixels."""
-        title = map_title(self.name, self.pattern, self.order.info)
-        return self.order.mapper.info(self.order.scene(self.source), self.frame, title)
+        scene = self.order.scene(self.source)
+        transductive = is_transductive(self.order.network, scene.sources)
+        title = map_title(self.name, self.pattern, self.order.info, transductive)
+        return self.order.mapper.info(scene, self.frame, title)
 
     @property
     def decides(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mamol.core.task import Task
 from mamol.data.datamodules import MultimodalData
 from mamol.data.tableinfo import Identity
 from mamol.evaluation.figures import figures_of
-from mamol.evaluation.marking import marked
+from mamol.evaluation.marking import TRANSDUCTIVE, marked
 from mamol.evaluation.plots import save_figure, training_curves
 from mamol.evaluation.predictions import PREDICTIONS, frame, write_predictions
 from mamol.training.callbacks import read_history
@@ -101,7 +101,8 @@ def write_results(
     backbone = facts["backbone"]
 
     def title(what: str) -> str:
-        return marked(f"{what} of {facts['method']} on {table.info.shown}", table.info.dataset, backbone["random"])
+        text = f"{what} of {facts['method']} on {table.info.shown}"
+        return marked(text, table.info.dataset, backbone["random"], backbone.get(TRANSDUCTIVE, False))
 
     tested = "test" if len(index) == len(table) else f"test on {len(index)} of {len(table)} samples"
     for name, figure in figures_of(task, probabilities, table.label[index], table.info.classes, title(tested)).items():

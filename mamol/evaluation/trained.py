@@ -11,7 +11,7 @@ from mamol.core.settings import Settings
 from mamol.core.task import TASKS, Task
 from mamol.data.datamodules import MultimodalData
 from mamol.data.tables import AnyTable
-from mamol.evaluation.marking import marked
+from mamol.evaluation.marking import is_transductive, marked
 from mamol.network.building import check_answers, chosen_inputs
 from mamol.training.checkpoints import (
     check_same_network,
@@ -72,7 +72,8 @@ class Trained:
         """
         info = self.table.info
         text = f"{what} of {self.network.spec.label} on {info.shown}"
-        return marked(text, info.dataset, self.network.random_weights)
+        transductive = is_transductive(self.network, info.sources)
+        return marked(text, info.dataset, self.network.random_weights, transductive)
 
     def folder(self, name: str) -> Path:
         """Where the results go: a folder in the checkpoint's run, or in a new run for a checkpoint outside any run.

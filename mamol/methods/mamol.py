@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from mamol.core.backbone import MLP
+from mamol.core.gates import balance_loss, top_k_gates
 from mamol.core.method import Towers, method
 from mamol.core.streams import Streams, Trace
 from mamol.methods.layered import Layered
-from mamol.methods.router import PATTERN_WIDTH, Routed, Router, balance_loss, top_k_gates
+from mamol.methods.router import PATTERN_WIDTH, Routed, Router
 from mamol.methods.stacked import StackedLoRA
 
 

@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from mamol.core.backbone import MLP
 from mamol.core.errors import MamolError
+from mamol.core.gates import balance_loss, top_k_gates
 from mamol.core.method import Pass, Towers, method
 from mamol.methods.layered import Layered
-from mamol.methods.router import balance_loss, top_k_gates
 
 DROPOUT = 0.1
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from mamol.core.backbone import MLP
+from mamol.core.gates import balance_loss, top_k_gates
 from mamol.core.method import Pass, Towers, method
 from mamol.methods.layered import Layered
-from mamol.methods.router import balance_loss, top_k_gates
 
 
 @dataclass(frozen=True)

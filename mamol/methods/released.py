@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mamol.core.backbone import MLP, Backbone
+from mamol.core.gates import top_k_gates
 from mamol.core.method import Towers, method
 from mamol.core.streams import Streams, Trace
 from mamol.methods.layered import Layered
-from mamol.methods.router import PATTERN_WIDTH, Routed, Router, top_k_gates
+from mamol.methods.router import PATTERN_WIDTH, Routed, Router
 from mamol.methods.stacked import StackedLoRA
 from mamol.methods.trained_end import TrainedEnd
 

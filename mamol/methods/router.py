@@ -1,8 +1,7 @@
-"""Which experts a token uses: MaMOL's router (Eq. 15), its gates, and the load-balancing loss."""
+"""What decides which experts a token uses: MaMOL's router (Eq. 15)."""
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -71,39 +70,3 @@ class Router(nn.Module):
             hidden = functional.linear(z, weight[:, :width]) + shift[:, None]
         logits: Tensor = self.out(functional.gelu(hidden))
         return logits
-
-
-def top_k_gates(logits: Tensor, top_k: int, renormalise: bool = False) -> tuple[Tensor, Tensor]:
-    """Eq. 15: softmax, of which the ``top_k`` largest are kept.
-
-    Args:
-        logits: (N, T, K).
-        top_k: How many gates stay.
-        renormalise: Whether the kept gates are divided by their sum; the paper and the release do not.
-
-    Returns:
-        The gates (N, T, K), zero where not kept, and all probabilities (N, T, K), both float32.
-    """
-    probabilities = logits.float().softmax(-1)
-    kept, index = probabilities.topk(top_k, dim=-1)
-    if renormalise:
-        kept = kept / kept.sum(-1, keepdim=True)
-    return torch.zeros_like(probabilities).scatter(-1, index, kept), probabilities
-
-
-def balance_loss(gates: Tensor, probabilities: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Load balancing, ``K Σ_k mean(p_k) · share(k)``; 1 when the experts are used evenly (Fedus et al. 2022).
-
-    Args:
-        gates: (N, T, K), zero where an expert is not used.
-        probabilities: (N, T, K).
-        mask: (N, T) bool, False at padding, which does not count; None counts all tokens.
-
-    Returns:
-        A scalar.
-    """
-    if mask is not None:
-        gates, probabilities = gates[mask][None], probabilities[mask][None]
-    used = (gates > 0).float()
-    share = used.mean((0, 1)) / used.sum(-1).mean()
-    return gates.shape[-1] * (probabilities.mean((0, 1)) * share).sum()

@@ -132,6 +132,11 @@ class Network(AnyNetwork):
         return any(self._tower(name).origin.random for name in self.towers)
 
     @property
+    def seen(self) -> frozenset[str]:
+        """Of all towers."""
+        return frozenset().union(*(self._tower(name).origin.seen for name in self.towers))
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of the frozen weights; of two towers, the fingerprints joined by +."""
         return "+".join(self._tower(name).fingerprint for name in self.towers)
@@ -214,7 +219,9 @@ class Network(AnyNetwork):
         available = batch["available"]
         found = {}
         for name, members in self.members.items():
-            streams = self.fusion.streams(available, members, self.spec.grid**2, name)
+            streams = replace(
+                self.fusion.streams(available, members, self.spec.grid**2, name), inputs=self.spec.modalities
+            )
             present = {i: batch[self.spec.names[i]][available[:, i]] for i in members}
             ends = [self._embedding(i).ends(x) for i, x in present.items()]
             seen = [self._embedding(i).valid(x) for i, x in present.items()]
@@ -313,7 +320,7 @@ def _with_ends(streams: Streams, ends: Sequence[Tensor]) -> Streams:
     end = torch.cat(list(ends))
     longest = int(end.max()) + 1 if len(end) else 1
     mask = torch.arange(longest, device=end.device) <= end[:, None]
-    return Streams(streams.available, streams.sample, streams.modality, mask, end, streams.tower)
+    return replace(streams, token_mask=mask, end=end)
 
 
 def _or_all(seen: Tensor | None, streams: int, tokens: int, like: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Whether an interrupted run may be continued with these options: whatever decides its result must be the same."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def resumable(path: Path, settings: Settings, network: AnyNetwork, identity: Map
     folder = folder_to_continue(path)
     info, state = read_checkpoint(path)
     stored = stored_settings(path)
-    _refuse_other_options(path, stored, settings)
+    refuse_other_options(path, stored, settings)
     other = [
         f"{key} {info.data.get(key)!r} there, {value!r} here"
         for key, value in identity.items()
@@ -88,8 +88,21 @@ def stored_settings(path: Path) -> Settings:
         ) from error
 
 
-def _refuse_other_options(path: Path, stored: Settings, here: Settings) -> None:
-    theirs, ours = (json.loads(json.dumps(each.decisive())) for each in (stored, here))
+def refuse_other_options(
+    path: Path, stored: Settings, here: Settings, decisive: Callable[[Settings], Mapping[str, Any]] = Settings.decisive
+) -> None:
+    """Refuses to go on with other options than a run began with.
+
+    Args:
+        path: Its ``last.ckpt``.
+        stored: Its options.
+        here: Those given now.
+        decisive: Which of them count.
+
+    Raises:
+        MamolError: Naming those that differ.
+    """
+    theirs, ours = (json.loads(json.dumps(decisive(each))) for each in (stored, here))
     differing = [
         f"{name} {theirs.get(name)!r} there, {ours.get(name)!r} here"
         for name in {**theirs, **ours}

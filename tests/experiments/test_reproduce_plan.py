@@ -25,6 +25,8 @@ NOT_OF_THE_RESULT = {
     "exp_name", "log_dir", "data_root", "dataset", "clip_weights", "load_path", "resume_from", "test_only", "plugins",
     "num_gpus", "num_nodes", "cpu_processes", "num_workers", "threads", "progress_bar",
     "scene", "present", "root", "bbox", "polygon", "probabilities", "stride", "block", "batch", "worker",
+    "window", "mask_ratio", "mixture_experts", "mixture_top_k", "mixture_blocks", "modality_balance",
+    "information_weight",
     "evaluate_ratios", "evaluate_types", "routing_class",
     "reproduce", "datasets", "methods", "vilt_weights", "rates", "protocols", "seeds", "dry_run", "launcher", "jobs",
     "slurm",

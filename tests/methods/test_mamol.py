@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from mamol.core.errors import MamolError
+from mamol.core.gates import balance_loss, top_k_gates
 from mamol.core.streams import Streams
 from mamol.methods.layered import chosen_blocks
 from mamol.methods.mamol import MaMOL, MaMOLLayer, MaMOLOptions
-from mamol.methods.router import Routed, balance_loss, top_k_gates
+from mamol.methods.router import Routed
 from tests.reference import mamol_layer
 from tests.streams import alone
 from tests.toys import tiny_tower

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from mamol.backbones.clip import VisualTower
+from mamol.core.gates import balance_loss
 from mamol.core.method import METHODS
 from mamol.core.spec import NetworkSpec
 from mamol.core.streams import VISUAL, Trace
-from mamol.methods.router import balance_loss
 from mamol.network.encoder import encode
 from mamol.network.fusion import SingleStream
 from mamol.network.network import Network
