@@ -62,6 +62,7 @@ class Frozen(TypedDict, total=False):
     weights: str
     sha256: str
     random: bool
+    transductive: bool
 
 
 class Facts(TypedDict, total=False):

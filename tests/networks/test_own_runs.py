@@ -64,7 +64,8 @@ def test_it_learns_and_says_what_it_is(name: str, folder: Path) -> None:
     assert found["test"]["n"] == 36
     assert len(found["test"]["per_pattern"]) > 3
     assert found["method"] == name
-    assert found["backbone"] == {"name": "", "weights": "none: all weights are trained", "sha256": "", "random": False}
+    nothing = {"name": "", "weights": "none: all weights are trained", "sha256": ""}
+    assert found["backbone"] == {**nothing, "random": False, "transductive": False}
     params = found["params"]
     assert (params["frozen"], params["total"]) == (0, params["trainable"])
     assert sum(params.values()) == 3 * params["total"], "trainable, total, and the parts together"
