@@ -169,7 +169,7 @@ COMMANDS = [
         "methods=nothing: unknown nothing; mamol, released, baseline, linear_probe, lora,",
     ),
     call("standin", "standin dry_run=perhaps", "dry_run='perhaps' must be True or False"),
-    call("trian", "", "trian: there is no such command; did you mean train? there are train, predict, pretrain, evaluate,"),
+    call("trian", "", "trian: there is no such command; did you mean train? there are train, predict,"),
     call(
         "predcit",
         "load_path={run} scene={scene}",
