@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mamol.core.errors import MamolError
+from mamol.core.files import sweep
 
 NODE_VARIABLES = ("NODE_RANK", "GROUP_RANK")  # Lightning's and torchrun's number of a node
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # where Lightning looks for its own
@@ -25,7 +26,8 @@ def wanted_folder(log_dir: str, exp_name: str, seed: int) -> Path:
 def claim_folder(wanted: Path) -> Path:
     """Makes the folder of a run, ``_2``, ``_3`` … behind its name where it is taken.
 
-    Making a folder is atomic, so of two runs that are started at once each gets one of its own. Only the process of
+    What a killed run left half-written in a folder that is taken is removed. Making a folder is atomic, so of two runs
+    that are started at once each gets one of its own. Only the process of
     global rank 0 claims; the others learn of it when they are connected.
 
     Args:
@@ -44,6 +46,8 @@ def claim_folder(wanted: Path) -> Path:
         except FileExistsError:
             if folder.parent.exists() and not folder.parent.is_dir():
                 raise MamolError(f"log_dir={folder.parent} is a file; give a folder") from None
+            for abandoned in (folder, folder / "checkpoints"):
+                sweep(abandoned)
             number += 1
             folder = wanted.with_name(f"{wanted.name}_{number}")
         except OSError as error:
