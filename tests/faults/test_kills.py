@@ -155,7 +155,9 @@ def test_a_killed_command_goes_on_to_the_same_end(
         moment = round((count - 1) * (number + 0.5) / moments)
         folder = begin(tmp_path / str(number))
         sign = SIGNALS[number % len(SIGNALS)]
-        assert killed_at(moment, sign, folder, lambda: case.work(folder)), (moment, count)  # noqa: B023 - done at once
+        killed = killed_at(moment, sign, folder, lambda: case.work(folder))  # noqa: B023 - done at once
+        # Lightning answers SIGTERM between two steps, and so a training that is at its end may end as ever.
+        assert killed or sign == signal.SIGTERM, (moment, count)
         assert not killed_at(None, sign, folder, lambda: case.work(folder)), (moment, count)  # noqa: B023
         assert case.results(folder) == wanted, (moment, count, sign)
         litter = [path for path in folder.rglob(".*") if path.name != ".complexity"]
