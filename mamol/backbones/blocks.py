@@ -1,4 +1,4 @@
-"""open_clip's residual attention blocks as the encoder needs them."""
+"""Residual attention blocks as the encoder needs them, and open_clip's among them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -44,21 +44,22 @@ class ClipMLP(MLP):
         return out
 
 
-class ClipBlock(Block):
-    """A view of an open_clip block: its weights stay where they are."""
+class PreNormBlock(Block):
+    """A view of a block's parts, each behind a norm; their weights stay where they are. Positions are in the tokens."""
 
-    def __init__(self, block: "ResidualAttentionBlock") -> None:
-        """Takes a block apart.
+    def __init__(self, norms: tuple[nn.Module, nn.Module], heads: nn.MultiheadAttention, feed_forward: MLP) -> None:
+        """Takes the parts.
 
         Args:
-            block: open_clip's.
+            norms: In front of the attention, and in front of the feed-forward part.
+            heads: The attention.
+            feed_forward: The MLP.
         """
-        self.block = block
-        self.feed_forward = ClipMLP(block.mlp)
+        self.norms, self.heads, self.feed_forward = norms, heads, feed_forward
 
     def norm_attention(self, x: Tensor) -> Tensor:
-        """``ln_1``."""
-        normed: Tensor = self.block.ln_1(x)
+        """The first norm."""
+        normed: Tensor = self.norms[0](x)
         return normed
 
     def attend(
@@ -71,19 +72,19 @@ class ClipBlock(Block):
         causal: bool = False,
         prompts: int = 0,
     ) -> Tensor:
-        """``attn``; positions are in the tokens, so prompts need no care."""
-        return attention(self.block.attn, query, context, prefix, mask, causal=causal)
+        """The attention; as positions are in the tokens, prompts need no care."""
+        return attention(self.heads, query, context, prefix, mask, causal=causal)
 
     def norm_mlp(self, x: Tensor) -> Tensor:
-        """``ln_2``."""
-        normed: Tensor = self.block.ln_2(x)
+        """The second norm."""
+        normed: Tensor = self.norms[1](x)
         return normed
 
 
-def blocks_of(resblocks: Sequence["ResidualAttentionBlock"]) -> tuple[ClipBlock, ...]:
+def blocks_of(resblocks: Sequence["ResidualAttentionBlock"]) -> tuple[PreNormBlock, ...]:
     """All blocks of a transformer of open_clip's.
 
     Args:
         resblocks: ``transformer.resblocks``.
     """
-    return tuple(ClipBlock(block) for block in resblocks)
+    return tuple(PreNormBlock((block.ln_1, block.ln_2), block.attn, ClipMLP(block.mlp)) for block in resblocks)

@@ -8,9 +8,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mamol.backbones.blocks import PreNormBlock
 from mamol.backbones.mixture.experts import Dense, Knowledge, Mixture, Told
-from mamol.core.attention import Prefix, attention
-from mamol.core.backbone import MLP, Backbone, Block, Origin
+from mamol.core.backbone import MLP, Backbone, Origin
 from mamol.core.errors import MamolError
 from mamol.core.modality import WINDOW, Modality
 from mamol.core.streams import VISUAL, Streams
@@ -149,7 +149,7 @@ class Weights(nn.Module):
         self.last_norm = nn.LayerNorm(width)
 
 
-class MixtureBlock(Block):
+class MixtureBlock(PreNormBlock):
     """A view of a block's weights and of what routers are told."""
 
     def __init__(self, layer: Layer, knowledge: Knowledge, count: int) -> None:
@@ -160,31 +160,8 @@ class MixtureBlock(Block):
             knowledge: Of the tower.
             count: Tokens of one window.
         """
-        self.layer, self.knowledge, self.count = layer, knowledge, count
-        self.feed_forward = layer.feed_forward
-
-    def norm_attention(self, x: Tensor) -> Tensor:
-        """The first norm."""
-        normed: Tensor = self.layer.norm_1(x)
-        return normed
-
-    def attend(
-        self,
-        query: Tensor,
-        context: Tensor,
-        *,
-        prefix: Prefix | None = None,
-        mask: Tensor | None = None,
-        causal: bool = False,
-        prompts: int = 0,
-    ) -> Tensor:
-        """The attention; positions are in the tokens, so prompts need no care."""
-        return attention(self.layer.attention, query, context, prefix, mask, causal=causal)
-
-    def norm_mlp(self, x: Tensor) -> Tensor:
-        """The second norm."""
-        normed: Tensor = self.layer.norm_2(x)
-        return normed
+        super().__init__((layer.norm_1, layer.norm_2), layer.attention, layer.feed_forward)
+        self.knowledge, self.count = knowledge, count
 
     def mlp(self, streams: Streams) -> MLP:
         """The mixture, its router told of the streams; or the plain MLP."""
