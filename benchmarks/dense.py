@@ -17,16 +17,14 @@ import pandas as pd
 
 import mamol
 from benchmarks.harness import quiet_and_repeatable
-from benchmarks.pairs import parser_of, scene_of
+from benchmarks.pairs import finished, parser_of, scene_of, show, spread
 from mamol.core.errors import MamolError
-from mamol.core.files import replacing, write_json
 from mamol.core.options import listed
 from mamol.data.scenes import Scene
 from mamol.data.scenetable import SceneTable
 from mamol.data.tables import open_tables
 from mamol.evaluation.maps import Map
 from mamol.evaluation.markdown import markdown
-from mamol.evaluation.statistics import mean_std
 
 TRAIN, TEST = 100, 150
 """Pixels per class."""
@@ -216,8 +214,8 @@ def page(folder: Path, height: int, width: int) -> str:
         {
             "head, window": way,
             "seeds": len(each),
-            **{name: _text([one["OA"][name] for one in each]) for name in each[0]["OA"]},
-            "training (s)": _text([one["training_seconds"] for one in each], 0),
+            **{name: spread([one["OA"][name] for one in each]) for name in each[0]["OA"]},
+            "training (s)": spread([one["training_seconds"] for one in each], 0),
         }
         for way, each in by_way.items()
     ]
@@ -230,7 +228,7 @@ def _costs(way: str, results: Sequence[Mapping[str, Any]], height: int, width: i
     side = way_of(way)[1]
     if "maps" not in results[0]:
         seconds = [each["seconds_per_pixel"] * height * width for each in results]
-        return [{"map": way, "sensors": "all", "windows": height * width, "s": _text(seconds, 0), "OA": "as above"}]
+        return [{"map": way, "sensors": "all", "windows": height * width, "s": spread(seconds, 0), "OA": "as above"}]
     rows = []
     for name in max((each["maps"] for each in results), key=len):
         stride, sensors = name.split(" ")
@@ -241,16 +239,11 @@ def _costs(way: str, results: Sequence[Mapping[str, Any]], height: int, width: i
                 "map": f"{way}, stride {stride}",
                 "sensors": sensors,
                 "windows": down * across,
-                "s": _text([one["seconds"] for one in drawn], 0),
-                "OA": _text([one["OA"] for one in drawn]),
+                "s": spread([one["seconds"] for one in drawn], 0),
+                "OA": spread([one["OA"] for one in drawn]),
             }
         )
     return rows
-
-
-def _text(values: Sequence[float], digits: int = 1) -> str:
-    mean, deviation = mean_std(values)
-    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -268,19 +261,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given |= {"scene_file": options.scene} if options.scene else {}
         for seed in range(options.seeds):
             for way in ways:
-                path = folder / f"{way}_seed{seed}.json"
-                if not path.is_file():
+
+                def make(way: str = way, seed: int = seed) -> Mapping[str, Any]:
                     side = way_of(way)[1]
                     tables = tables_of(options.root, given, folder / "tables", side, options.protocol, seed)
-                    write_json(path, measure(scene, tables, way, seed, options.epochs, seed == 0, options.batch))
-                    sys.stderr.write(f"{path}: {json.loads(path.read_text())['OA']}\n")
+                    return measure(scene, tables, way, seed, options.epochs, seed == 0, options.batch)
+
+                finished(folder / f"{way}_seed{seed}.json", make)
         text = page(folder, scene.height, scene.width)
     except MamolError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    with replacing(folder / "table.md") as temporary:
-        temporary.write_text(text, "utf-8")
-    sys.stdout.write(text)
+    show(text, folder)
     return 0
 
 

@@ -19,9 +19,9 @@ from matplotlib.patches import Patch
 import mamol
 from benchmarks.dense import BATCH, oa_of_map, tables_of, training, way_of
 from benchmarks.harness import quiet_and_repeatable
-from benchmarks.pairs import parser_of, scene_of
+from benchmarks.pairs import parser_of, scene_of, show
 from mamol.core.errors import MamolError
-from mamol.core.files import replacing, write_json
+from mamol.core.files import write_json
 from mamol.data.scenes import Scene
 from mamol.data.scenetable import SceneTable
 from mamol.data.tables import open_tables
@@ -131,9 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     save_figure(figure(scene, [maps[0], maps[1]]), options.out / "dense_maps.png")
     text = f"{markdown(pd.DataFrame([{k: v for k, v in each.items() if k != 'classes'} for each in maps]))}\n"
-    with replacing(options.out / "table.md") as temporary:
-        temporary.write_text(text, "utf-8")
-    sys.stdout.write(text)
+    show(text, options.out)
     return 0
 
 

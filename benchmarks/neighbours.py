@@ -18,16 +18,14 @@ import pandas as pd
 import mamol
 from benchmarks.dense import oa_of_map, training
 from benchmarks.harness import quiet_and_repeatable
-from benchmarks.pairs import parser_of, scene_of
+from benchmarks.pairs import finished, parser_of, scene_of, show, spread
 from mamol.core.errors import MamolError
-from mamol.core.files import replacing, write_json
 from mamol.core.names import pattern_name
 from mamol.data.scenes import Scene
 from mamol.data.scenetable import SceneTable
 from mamol.data.tables import open_tables
 from mamol.evaluation.markdown import markdown
 from mamol.evaluation.patterns import all_patterns
-from mamol.evaluation.statistics import mean_std
 
 SIDE = 16
 TRAIN, TEST = 100, 150
@@ -138,16 +136,11 @@ def _row(way: str, results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         "seeds": str(len(results)),
         "steps": str(results[0]["steps"]),
         "parameters": f"{results[0]['parameters']:,}",
-        "step (s)": _text([each["step_seconds"] for each in results], 2),
-        "map (s)": _text([each["map_seconds"] for each in results], 0),
-        "map": _text([each["map_OA"] for each in results]),
-        **{name: _text([each["OA"][name] for each in results]) for name in results[0]["OA"]},
+        "step (s)": spread([each["step_seconds"] for each in results], 2),
+        "map (s)": spread([each["map_seconds"] for each in results], 0),
+        "map": spread([each["map_OA"] for each in results]),
+        **{name: spread([each["OA"][name] for each in results]) for name in results[0]["OA"]},
     }
-
-
-def _text(values: Sequence[float], digits: int = 1) -> str:
-    mean, deviation = mean_std(values)
-    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -161,18 +154,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = options.out / f"{scene.name}_{options.protocol}"
         for seed in range(options.seeds):
             for way in WAYS:
-                path = folder / f"{way.replace(' ', '_')}_seed{seed}.json"
-                if not path.is_file():
+
+                def make(way: str = way, seed: int = seed) -> Mapping[str, Any]:
                     tables = tables_of(options, folder / "tables", seed)
-                    write_json(path, measure(scene, tables, way, seed, options.epochs))
-                    sys.stderr.write(f"{path.stem}: {json.loads(path.read_text())['OA']}\n")
+                    return measure(scene, tables, way, seed, options.epochs)
+
+                finished(folder / f"{way.replace(' ', '_')}_seed{seed}.json", make)
         text = page(folder)
     except MamolError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    with replacing(folder / "table.md") as temporary:
-        temporary.write_text(text, "utf-8")
-    sys.stdout.write(text)
+    show(text, folder)
     return 0
 
 

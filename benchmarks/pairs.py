@@ -1,11 +1,16 @@
-"""The scene that a comparison is made on, from the command line."""
+"""What comparisons share: the scene, from the command line; results that are made once; tables of them."""
 
 import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mamol.core.errors import MamolError
+from mamol.core.files import replacing, write_json
 from mamol.core.options import listed
 from mamol.data.scenes import Scene, load_scene
+from mamol.evaluation.statistics import mean_std
 
 
 def parser_of(program: str, about: str | None, *, modalities: str, epochs: int) -> argparse.ArgumentParser:
@@ -43,3 +48,40 @@ def scene_of(options: argparse.Namespace, most: int | None = 2) -> Scene:
     if len(scene.rasters) < 2 or (most is not None and len(scene.rasters) > most):
         raise MamolError(f"modalities={options.modalities}: expected two of them{'' if most else ' or more'}")
     return scene
+
+
+def finished(path: Path, make: Callable[[], Mapping[str, Any]]) -> None:
+    """Makes a result that is not there yet, and tells its OA.
+
+    Args:
+        path: Its file.
+        make: What makes it.
+    """
+    if path.is_file():
+        return
+    result = dict(make())
+    write_json(path, result)
+    sys.stderr.write(f"{path}: {result['OA']}\n")
+
+
+def show(text: str, folder: Path) -> None:
+    """Prints the tables of a comparison, and keeps them as ``table.md``.
+
+    Args:
+        text: Of them.
+        folder: Of its results.
+    """
+    with replacing(folder / "table.md") as temporary:
+        temporary.write_text(text, "utf-8")
+    sys.stdout.write(text)
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean and, of several, standard deviation, as tables show it.
+
+    Args:
+        values: One per seed.
+        digits: Behind the point.
+    """
+    mean, deviation = mean_std(values)
+    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
