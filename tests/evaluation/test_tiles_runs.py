@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import mamol
 from mamol.core.errors import MamolError
 from mamol.data.datamodules import MultimodalData
 from mamol.evaluation.predictions import read_predictions
 from mamol.evaluation.statistics import compare
-from mamol.training.checkpoints import read_checkpoint
-from mamol.training.module import Classifier
 from tests.areas import write_scene
+from tests.interrupted import assert_same_weights, continued
 from tests.lines import run, tables, trained
 
 P = 8
@@ -109,29 +107,13 @@ def test_maps_are_drawn_as_of_any_network_that_is_dense(folder: Path, scene: Pat
         assert (drawn.classes == labels)[labels > 0].mean() > 0.6  # most common: 0.4
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_goes_on_to_the_same_weights(table: Path, tmp_path: Path) -> None:
     """With flips, turns and shifts drawn anew each epoch."""
     options: dict[str, Any] = {**LIBRARY, "network": "unet", "max_epoch": 3, "augment": ["turns", "flips"]}
-    mamol.train(table, log_dir=tmp_path / "whole", **options)
-    begin = Classifier.on_train_epoch_start
-
-    def power_cut(module: Classifier) -> None:
-        begin(module)
-        if module.current_epoch == 2:
-            raise RuntimeError("power cut")
-
-    monkeypatch.setattr(Classifier, "on_train_epoch_start", power_cut)
-    with pytest.raises(RuntimeError, match="power cut"):
-        mamol.train(table, log_dir=tmp_path, **options)
-    monkeypatch.undo()
-    last = tmp_path / "mamol_seed0" / "checkpoints" / "last.ckpt"
-    goes_on = mamol.train(table, log_dir=tmp_path, resume_from=last, **options)
+    whole = mamol.train(table, log_dir=tmp_path / "whole", **options)
+    goes_on = continued(table, tmp_path, options)
     assert goes_on.settings.data.augment == ("flips", "turns")
-    first = tmp_path / "whole" / "mamol_seed0" / "checkpoints" / "last.ckpt"
-    expected, found = (read_checkpoint(each)[1] for each in (first, last))
-    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    assert_same_weights(whole, goes_on)
 
 
 def test_routing_shows_tiles_with_a_class(folder: Path, table: Path) -> None:

@@ -20,8 +20,8 @@ from mamol.evaluation.contributions import contributions, wide
 from mamol.evaluation.trained import open_trained
 from mamol.network.building import spec_of
 from mamol.training.checkpoints import read_checkpoint
-from mamol.training.module import Classifier
 from mamol.training.released_weights import load_released
+from tests.interrupted import assert_same_weights, continued
 from tests.lines import QUICK, run, tables, trained
 from tests.networks.test_own import OWN, made
 from tests.pages import registered
@@ -116,31 +116,13 @@ def test_handed_on_it_is_the_same(name: str, folder: Path, table: Path, tmp_path
 
 
 @pytest.mark.parametrize("name", ["unet", "dis2"])
-def test_an_interrupted_run_goes_on_to_the_same_weights(
-    name: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_goes_on_to_the_same_weights(name: str, table: Path, tmp_path: Path) -> None:
     """``dis2`` draws in each step, and its loss changes on the way."""
     options: dict[str, Any] = {**LIBRARY, "network": name, "max_epoch": 3, "resample_missing": True, "threads": 1}
     whole = mamol.train(table, log_dir=tmp_path / "whole", **options)
-    first = tmp_path / "whole" / "mamol_seed0"
-    begin = Classifier.on_train_epoch_start
-
-    def power_cut(module: Classifier) -> None:
-        begin(module)
-        if module.current_epoch == 2:
-            raise RuntimeError("power cut")
-
-    monkeypatch.setattr(Classifier, "on_train_epoch_start", power_cut)
-    with pytest.raises(RuntimeError, match="power cut"):
-        mamol.train(table, log_dir=tmp_path, **options)
-    monkeypatch.undo()
-    last = tmp_path / "mamol_seed0" / "checkpoints" / "last.ckpt"
-    assert read_checkpoint(last)[0].epoch < 3
-    goes_on = mamol.train(table, log_dir=tmp_path, resume_from=last, **options)
-    assert goes_on.folder == last.parents[1]
+    goes_on = continued(table, tmp_path, options)
     assert goes_on.metrics["test"] == whole.metrics["test"]
-    expected, found = (read_checkpoint(each / "checkpoints" / "last.ckpt")[1] for each in (first, last.parents[1]))
-    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    assert_same_weights(whole, goes_on)
 
 
 def test_params_counts_its_parts(table: Path) -> None:

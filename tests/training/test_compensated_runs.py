@@ -11,7 +11,7 @@ import mamol
 from mamol.core.errors import MamolError
 from mamol.network.network import Network
 from mamol.training.checkpoints import describe, load_into, read_checkpoint, save_checkpoint
-from mamol.training.module import Classifier
+from tests.interrupted import assert_same_weights, continued
 from tests.toys import tiny_tower, toy_batch, toy_network
 
 OPTIONS: dict[str, Any] = {
@@ -28,30 +28,15 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(
-    table_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_goes_on_to_the_same_weights(table_folder: Path, tmp_path: Path) -> None:
     """Also which patterns are drawn, and how far the training is."""
     whole = mamol.train(table_folder, log_dir=tmp_path / "whole", **OPTIONS)
-    begin = Classifier.on_train_epoch_start
-
-    def power_cut(module: Classifier) -> None:
-        begin(module)
-        if module.current_epoch == 2:
-            raise RuntimeError("power cut")
-
-    monkeypatch.setattr(Classifier, "on_train_epoch_start", power_cut)
-    with pytest.raises(RuntimeError, match="power cut"):
-        mamol.train(table_folder, log_dir=tmp_path, **OPTIONS)
-    monkeypatch.undo()
-    last = tmp_path / "mamol_seed0" / "checkpoints" / "last.ckpt"
-    found = mamol.train(table_folder, log_dir=tmp_path, resume_from=last, **OPTIONS)
+    found = continued(table_folder, tmp_path, OPTIONS)
     assert found.metrics["test"] == whole.metrics["test"]
-    info, expected = read_checkpoint(whole.folder / "checkpoints" / "last.ckpt")
+    assert_same_weights(whole, found)
+    info, weights = read_checkpoint(whole.checkpoint)
     assert info.network.options == {"compensate": True}
-    assert any(name.startswith("compensator.") for name in expected)
-    again = read_checkpoint(last)[1]
-    assert all(torch.equal(value, again[name]) for name, value in expected.items())
+    assert any(name.startswith("compensator.") for name in weights)
     params = whole.metrics["params"]
     assert params["compensator"] > 0
     parts = ("embedding", "routers", "experts", "head", "compensator")
