@@ -192,7 +192,7 @@ class Task(ABC):
         return {
             **self.row(probabilities, label),
             "per_class": dict(zip(classes, self.per_class(probabilities, label), strict=True)),
-            **self.own(probabilities, label, group),
+            **self.own(probabilities, label, classes, group),
             "per_pattern": patterns,
             **({"per_scene": self.per_scene(probabilities, label, scenes)} if scenes else {}),
         }
@@ -238,12 +238,15 @@ class Task(ABC):
             label: (n, *label_shape).
         """
 
-    def own(self, probabilities: Probabilities, label: Labels, group: NDArray[np.int64] | None) -> dict[str, Any]:
+    def own(
+        self, probabilities: Probabilities, label: Labels, classes: Sequence[str], group: NDArray[np.int64] | None
+    ) -> dict[str, Any]:
         """What only this task reports.
 
         Args:
             probabilities: As of ``report``.
             label: As of ``report``.
+            classes: As of ``report``.
             group: As of ``report``.
         """
         return {}

@@ -1,5 +1,6 @@
 """Any number of classes per sample: four kinds of F1."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,9 @@ class MultiLabel(Task):
         kinds = {name: self._f1(probabilities, label, name.removeprefix("F1_")) for name in self.scores}
         return {name: 100 * float(value) for name, value in kinds.items()}
 
-    def own(self, probabilities: Probabilities, label: Labels, group: NDArray[np.int64] | None) -> dict[str, Any]:
+    def own(
+        self, probabilities: Probabilities, label: Labels, classes: Sequence[str], group: NDArray[np.int64] | None
+    ) -> dict[str, Any]:
         """Each item once, with the mean probability over its samples, where items can have several.
 
         In files it is called ``per_movie``, after the first data that had it.

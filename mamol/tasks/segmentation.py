@@ -1,6 +1,6 @@
 """Tiles with a class at every pixel: mean intersection over union, and the scores of single labels, over pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,21 +73,12 @@ class Segmentation(SingleLabel):
         """Intersection over union; None of a class that is neither true nor predicted anywhere."""
         return iou(self.confusion(probabilities, label))
 
-    def report(
-        self,
-        probabilities: Probabilities,
-        label: Labels,
-        available: NDArray[np.bool_],
-        modalities: Sequence[str],
-        classes: Sequence[str],
-        group: NDArray[np.int64] | None = None,
-        scenes: Mapping[str, NDArray[np.bool_]] | None = None,
+    def own(
+        self, probabilities: Probabilities, label: Labels, classes: Sequence[str], group: NDArray[np.int64] | None
     ) -> dict[str, Any]:
-        """Also F1 of each class, the labelled pixels, and an interval of mIoU."""
-        result = super().report(probabilities, label, available, modalities, classes, group, scenes)
+        """F1 of each class, the labelled pixels, and an interval of mIoU."""
         matrix = self.confusion(probabilities, label)
         return {
-            **result,
             "per_class_f1": dict(zip(classes, f1(matrix), strict=True)),
             "pixels": int(matrix.sum()),
             "mIoU_interval": self.interval(probabilities),
