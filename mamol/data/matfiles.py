@@ -12,7 +12,7 @@ from mamol.core.errors import MamolError
 from mamol.data.matversion5 import MatFile, NoFieldError
 from mamol.data.opening import check_memory, unreadable
 
-UNREADABLE = (OSError, ValueError, TypeError, LookupError, RuntimeError, NotImplementedError, zlib.error)
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, RuntimeError, zlib.error)
 """What damaged files raise; h5py has most of them."""
 Wanted = Sequence[str | None]
 """Names of a variable in the order in which they are tried; None: the one called like the file, else the only one."""

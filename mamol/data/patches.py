@@ -160,10 +160,14 @@ def window_numbers(
         (B, P, P).
     """
     heights, widths, starts = (each[:, None] for each in extents.sizes_at(scenes))
-    offsets = np.arange(size) - size // 2
-    window_rows = starts + widths * mirrored(np.asarray(rows, np.int64)[:, None] + offsets, heights)
-    window_cols = mirrored(np.asarray(cols, np.int64)[:, None] + offsets, widths)
+    window_rows = starts + widths * mirrored(_along(rows, size), heights)
+    window_cols = mirrored(_along(cols, size), widths)
     return np.asarray(window_rows[:, :, None] + window_cols[:, None, :])
+
+
+def _along(middles: np.ndarray, size: int) -> np.ndarray:
+    """(B, P), where windows lie along an axis; beyond the border, too."""
+    return np.asarray(np.asarray(middles, np.int64)[:, None] + np.arange(size) - size // 2)
 
 
 def inside_scene(
@@ -172,18 +176,17 @@ def inside_scene(
     """Which pixels of windows lie in their scene; the others are mirrored ones.
 
     Args:
-        extents: The scenes' sizes.
-        size: Side P of the windows, in pixels.
-        rows: (B,) integers, the rows of the pixels in the windows' middles.
-        cols: (B,) integers, their columns.
-        scenes: (B,) integers, their scenes; None where there is one.
+        extents: As of ``window_numbers``, here and below.
+        size: Side P.
+        rows: Of the middles.
+        cols: Of the middles.
+        scenes: Of the middles.
 
     Returns:
         (B, P, P) bool.
     """
     heights, widths, _ = (each[:, None] for each in extents.sizes_at(scenes))
-    offsets = np.arange(size) - size // 2
-    down, across = np.asarray(rows, np.int64)[:, None] + offsets, np.asarray(cols, np.int64)[:, None] + offsets
+    down, across = _along(rows, size), _along(cols, size)
     inside = ((down >= 0) & (down < heights))[:, :, None] & ((across >= 0) & (across < widths))[:, None, :]
     return np.asarray(inside)
 
