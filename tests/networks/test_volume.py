@@ -80,6 +80,20 @@ def test_a_single_window_trains() -> None:
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
+def test_on_a_cpu_bfloat16_leaves_it_alone() -> None:
+    """There torch's gradients of such kernels were nan now and then, at another step each time."""
+    network, stack = VolumeUNet(9, 8, 5), torch.randn(2, 9, 8, 8)
+    gradients = []
+    for enabled in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            feature = network(stack)
+        assert feature.dtype == torch.float32
+        feature.square().sum().backward()
+        gradients.append([parameter.grad for parameter in network.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+
+
 def test_the_description_says_so() -> None:
     """And what an earlier version wrote means what it meant."""
     modalities = windows(BANDS)
