@@ -13,14 +13,14 @@ from mamol.data.scenes import Scene, load_scene
 from mamol.evaluation.statistics import mean_std
 
 
-def parser_of(program: str, about: str | None, *, modalities: str, epochs: int) -> argparse.ArgumentParser:
+def parser_of(program: str, about: str | None, *, modalities: str, epochs: int | None) -> argparse.ArgumentParser:
     """The arguments that say which scene, how often, and where results go.
 
     Args:
         program: How the user calls it.
         about: What it does.
         modalities: What ``--modalities`` names, in words.
-        epochs: The default of ``--epochs``.
+        epochs: The default of ``--epochs``; None: it has none to choose.
     """
     parser = argparse.ArgumentParser(program, description=about)
     parser.add_argument("--root", type=Path, required=True, help="folder of the raw files")
@@ -29,7 +29,9 @@ def parser_of(program: str, about: str | None, *, modalities: str, epochs: int) 
     parser.add_argument("--modalities", default="hsi,lidar", help=f"{modalities} (default: hsi,lidar)")
     parser.add_argument("--out", type=Path, required=True, help="folder of everything that is written")
     parser.add_argument("--seeds", type=int, default=3, help="how many; of split and weights (default: 3)")
-    parser.add_argument("--epochs", type=int, default=epochs, help=f"passes over training pixels (default: {epochs})")
+    if epochs is not None:
+        about_epochs = f"passes over training pixels (default: {epochs})"
+        parser.add_argument("--epochs", type=int, default=epochs, help=about_epochs)
     return parser
 
 
