@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,14 +51,15 @@ def test_killed_at_any_moment_the_old_or_the_new_files_are_whole(sign: signal.Si
     assert moment >= 7  # two files, the journal and its rename, two renames, two removals
 
 
-def test_a_failure_leaves_the_old_files_and_nothing_else(folder: Path) -> None:
-    def fail() -> None:
-        with publishing(folder) as place:
-            place("a").write_text("half")
-            raise ZeroDivisionError
+def fail(folder: Path) -> None:
+    with publishing(folder) as place:
+        place("a").write_text("half")
+        raise ZeroDivisionError
 
+
+def test_a_failure_leaves_the_old_files_and_nothing_else(folder: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        fail()
+        fail(folder)
     assert content_of(folder) == OLD
 
 
@@ -109,13 +109,22 @@ def test_what_the_dead_left_is_removed_and_what_the_living_write_stays(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", elsewhere.name}
 
 
-def test_a_journal_names_plain_files(folder: Path) -> None:
-    def stop(write: Callable[[Path], None]) -> None:
-        write(folder)
-
+def killed_behind_the_journal(folder: Path) -> None:
     moment = 0
-    while killed_at(moment, signal.SIGKILL, folder, lambda: stop(write)) and not (folder / JOURNAL).is_file():
+    while killed_at(moment, signal.SIGKILL, folder, lambda: write(folder)) and not (folder / JOURNAL).is_file():
         moment += 1
+
+
+def test_a_journal_names_plain_files(folder: Path) -> None:
+    killed_behind_the_journal(folder)
     listed = json.loads((folder / JOURNAL).read_text())
     assert sorted(listed["new"]) == ["a", "b"]
     assert listed["gone"] == ["c"]
+
+
+def test_a_second_writer_that_fails_loses_nothing_of_a_killed_one(folder: Path) -> None:
+    """What the first had listed is there, though the second swept the folder before it failed."""
+    killed_behind_the_journal(folder)
+    with pytest.raises(ZeroDivisionError):
+        fail(folder)
+    assert content_of(folder) == NEW
