@@ -107,7 +107,8 @@ def picture_of(network: MaskedAutoencoder, grounds: Sequence[Ground], seed: int,
     fitting = np.flatnonzero(ground.natural[:, most].all(1))
     made = [next(_made(network, grounds, 0, pattern, fitting, seed)) for pattern in patterns]
     rows = [(i, window) for i in range(len(ground.names)) for window in range(min(SHOWN, len(made[0].true[0])))]
-    heads = ["truth", "visible", *(f"from {pattern_name(pattern, ground.names)}" for pattern in patterns)]
+    given = [f"from {pattern_name(pattern, ground.names)}" for pattern in patterns]
+    heads = ["truth", "visible (orange: hidden)", *given]
     figure = Figure(figsize=(1.5 * len(heads), 1.5 * len(rows) + 0.5), layout="constrained")
     figure.suptitle(title)
     for row, (i, window) in enumerate(rows):
@@ -122,7 +123,7 @@ def picture_of(network: MaskedAutoencoder, grounds: Sequence[Ground], seed: int,
             if row == 0:
                 axes.set_title(heads[column], fontsize=7)
             if column == 0:
-                axes.set_ylabel(ground.names[i], fontsize=7)
+                axes.set_ylabel(f"{ground.names[i]}, first band", fontsize=7)
     return figure
 
 
