@@ -179,7 +179,9 @@ class MethodSettings:
     shared_expert: bool = option(True, o.FLAG, "False removes the shared expert (Table 5)")
     modality_experts: bool = option(True, o.FLAG, "False removes the experts per modality (Table 5)")
     router_input: str = option(
-        "both", o.choice("both", "features", "pattern"), "what the router sees: both, features or pattern"
+        "both",
+        o.choice("both", "features", "pattern", "modality"),
+        "what the router sees: both, features, pattern, or modality (both, and of which modality the token is)",
     )
     gate_renormalise: bool = option(False, o.FLAG, "let the kept gates sum to one")
     balance_weight: float | None = option(
