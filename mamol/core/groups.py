@@ -153,6 +153,11 @@ class NetworkSettings:
     compensate: bool = option(
         False, o.FLAG, "of fusion=late: learn from complete samples what stands in place of an absent modality's zeros"
     )
+    train_backbone: bool | str = option(
+        False,
+        o.TRAINED,
+        "train the tower, too: True, or last<n>, its last n blocks and last norm; use a small learning_rate",
+    )
     volumetric: bool = option(
         False, o.FLAG, "of network=perceiver: a 3-D U-Net over all bands, too, which sees what lies around a pixel"
     )

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mamol.core.backbone import chosen_blocks
 from mamol.core.errors import MamolError
 from mamol.core.gates import balance_loss, balance_per_modality, top_k_gates
 from mamol.core.streams import Streams
-from mamol.methods.layered import chosen_blocks
 from mamol.methods.mamol import MaMOL, MaMOLLayer, MaMOLOptions
 from mamol.methods.router import Routed
 from tests.reference import mamol_layer
@@ -143,7 +143,7 @@ def test_in_one_sequence_the_router_sees_the_modality_of_each_token() -> None:
 
 @pytest.mark.parametrize("fusion", ["late", "single_stream"])
 def test_a_router_that_sees_modalities_is_balanced_in_each_of_them(fusion: str) -> None:
-    """Pooled, two modalities with an expert each would look even; class tokens of sequences are a group of their own."""
+    """Pooled, two modalities with an expert each would look even; class tokens of sequences are a group, too."""
     options = MaMOLOptions(router_input="modality", balance_weight=1.0, expert_blocks=[0])
     method = MaMOL(alone(tiny_tower(2), 2), options)
     layer: Any = method.layers["0"]
