@@ -96,6 +96,8 @@ def _permuted(network: Network, name: str, value: Tensor, order: Sequence[int]) 
         return _blocks(value, dim, [*range(others), *(others + i for i in order)], rank)
     if name in ("method.pattern_embedding.weight", "method.pattern.weight"):  # ψ
         return _blocks(value, 1, order, 1)
+    if name == "method.modality_embedding.weight":
+        return _blocks(value, 0, order, 1)
     if name in ("method.prompts", "method.learner.common", "method.queries.visual", "method.pattern.embedding.weight"):
         return _blocks(value, 0, rows, 1)
     if re.search(r"\.updates\.(down|up)$", name):

@@ -7,8 +7,13 @@ from torch.nn import functional
 from mamol.methods.mamol import MaMOLLayer
 
 
-def mamol_layer(layer: MaMOLLayer, psi: torch.nn.Linear, z: Tensor, available: Tensor) -> Tensor:
-    """Δ of Eq. 12 for tokens ``z`` (N, T, d) of streams whose samples have ``available`` (N, M)."""
+def mamol_layer(
+    layer: MaMOLLayer, psi: torch.nn.Linear, z: Tensor, available: Tensor, modality: Tensor | None = None
+) -> Tensor:
+    """Δ of Eq. 12 for tokens ``z`` (N, T, d) of streams whose samples have ``available`` (N, M).
+
+    ``modality`` is what stands for the modality of each token (N, T, 8), where the router sees it.
+    """
     options, rank = layer.options, layer.options.rank
     down, up = layer.experts.down, layer.experts.up
 
@@ -23,7 +28,8 @@ def mamol_layer(layer: MaMOLLayer, psi: torch.nn.Linear, z: Tensor, available: T
         for t in range(z.shape[1]):
             token, delta, e = z[n, t], torch.zeros_like(z[n, t]), 0
             if options.dynamic_experts:
-                for k, gate in gates(layer, token, pattern):  # Eq. 14
+                known = pattern if modality is None else torch.cat([modality[n, t], pattern])
+                for k, gate in gates(layer, token, known):  # Eq. 14
                     delta = delta + gate * expert(k, token)
                 e = options.experts_dynamic
             if options.shared_expert:  # Eq. 17, first term
@@ -38,10 +44,11 @@ def mamol_layer(layer: MaMOLLayer, psi: torch.nn.Linear, z: Tensor, available: T
     return torch.stack(rows)
 
 
-def gates(layer: MaMOLLayer, token: Tensor, pattern: Tensor) -> list[tuple[int, Tensor]]:
-    """The kept experts of one token and their gates, Eq. 15."""
+def gates(layer: MaMOLLayer, token: Tensor, known: Tensor) -> list[tuple[int, Tensor]]:
+    """The kept experts of one token and their gates, Eq. 15; ``known`` is ψ(m), or [e_mod; ψ(m)]."""
     router, options = layer.router, layer.options
-    seen = {"both": torch.cat([token, pattern]), "features": token, "pattern": pattern}[options.router_input]
+    together = torch.cat([token, known])
+    seen = {"both": together, "modality": together, "features": token, "pattern": known}[options.router_input]
     hidden = functional.gelu(router.hidden.weight @ seen + router.hidden.bias)
     logits = router.out.weight @ hidden + router.out.bias
     probabilities = torch.exp(logits - logits.max()) / torch.exp(logits - logits.max()).sum()

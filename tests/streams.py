@@ -17,9 +17,9 @@ from mamol.core.streams import VISUAL, Streams
 WIDTH, LAYERS, GRID, OUT = 16, 4, 2, 6
 
 
-def small_tower(seed: int = 0) -> VisualTower:
+def small_tower(seed: int = 0, grid: int = GRID) -> VisualTower:
     """Four blocks of width 16, two heads, a 2 × 2 grid; random weights."""
-    visual = VisionTransformer(GRID * 4, 4, WIDTH, LAYERS, heads=2, mlp_ratio=4.0, output_dim=OUT)
+    visual = VisionTransformer(grid * 4, 4, WIDTH, LAYERS, heads=2, mlp_ratio=4.0, output_dim=OUT)
     randomise(visual, seed, 0.3)
     return VisualTower(visual, Origin("test"))
 

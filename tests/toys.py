@@ -36,12 +36,13 @@ def toy_network(
     fusion: str = "late",
     head: str = "class",
     compensate: bool = False,
+    train_backbone: bool | str = False,
     **options: Any,
 ) -> Network:
     """A network on the tiny tower with a 4 × 4 grid and the first m modalities."""
     modalities = windows(dict(list(BANDS.items())[:m]))
     known = {name: value for name, value in options.items() if name in METHODS[method].options}
-    own = {"compensate": compensate}
+    own = {"compensate": compensate, "train_backbone": train_backbone}
     spec = NetworkSpec("tiny", method, modalities, tuple(CLASSES), GRID, known, fusion=fusion, head=head, options=own)
     return Network(spec, {VISUAL: tower or tiny_tower()}, seed=0)
 

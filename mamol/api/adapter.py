@@ -108,6 +108,10 @@ def _what(network: NetworkSpec) -> str:
     """What was trained, in words."""
     if not network.backbone:
         return f"All weights of a network `{network.network}`"
+    trained = network.options.get("train_backbone", False)
+    if trained:
+        part = "all" if trained is True else f"the {trained} blocks"
+        return f"An adapter of method `{network.method}` and {part} of `{network.backbone}`, trained with it"
     return f"An adapter of method `{network.method}` for a frozen `{network.backbone}`"
 
 

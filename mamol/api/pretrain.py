@@ -11,6 +11,7 @@ import pandas as pd
 
 from mamol.backbones.mixture.folder import fill_pretrained
 from mamol.backbones.mixture.tower import NAMED, Sizes
+from mamol.core.backbone import chosen_blocks
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing_folder, write_json
 from mamol.core.seal import verify, write_sealed_json
@@ -22,7 +23,6 @@ from mamol.evaluation.marking import marked
 from mamol.evaluation.plots import save_figure, training_curves
 from mamol.evaluation.reconstructions import picture_of, scores_of, table_of
 from mamol.evaluation.results import METRICS
-from mamol.methods.layered import chosen_blocks
 from mamol.network.masked import MaskedAutoencoder
 from mamol.training.callbacks import History
 from mamol.training.checkpoints import DAMAGED, read_pickle
@@ -80,7 +80,9 @@ class Pretraining:
 
     def _sizes(self) -> Sizes:
         own, name = self.settings.pretrain, self.settings.network.backbone
-        blocks = None if own.mixture_blocks is None else chosen_blocks(own.mixture_blocks, NAMED[name][1])
+        blocks = (
+            None if own.mixture_blocks is None else chosen_blocks(own.mixture_blocks, NAMED[name][1], "mixture_blocks")
+        )
         return Sizes.named(
             name,
             sensors_of(self.grounds),

@@ -1,6 +1,6 @@
 """Residual attention blocks as the encoder needs them, and open_clip's among them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -79,6 +79,10 @@ class PreNormBlock(Block):
         """The second norm."""
         normed: Tensor = self.norms[1](x)
         return normed
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of all parts."""
+        return (weight for part in (*self.norms, self.heads, self.feed_forward) for weight in part.parameters())
 
 
 def blocks_of(resblocks: Sequence["ResidualAttentionBlock"]) -> tuple[PreNormBlock, ...]:

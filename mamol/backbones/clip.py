@@ -1,7 +1,7 @@
 """CLIP as a backbone: the frozen visual tower of open_clip's modules, and the family that ``backbone=`` names."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,10 @@ class VisualTower(Backbone):
         """Images (N, 3, S, S), CLIP's normalisation, to tokens (N, grid², width)."""
         patches: Tensor = self.visual.conv1(x)
         return patches.flatten(2).transpose(1, 2)
+
+    def of_embed(self) -> Iterator[nn.Parameter]:
+        """``conv1``."""
+        yield from self.visual.conv1.parameters()
 
     def begin(self, tokens: Tensor) -> Tensor:
         """Class token in front, positions added, ``ln_pre``: (N, S·grid², width) to (N, 1 + S·grid², width).

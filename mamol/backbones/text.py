@@ -1,5 +1,6 @@
 """The frozen CLIP text tower: causal, and its feature is that of the end token."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -51,6 +52,10 @@ class TextTower(Backbone):
         """Token numbers (N, T) to tokens (N, T, width)."""
         tokens: Tensor = self.text.token_embedding(x)
         return tokens
+
+    def of_embed(self) -> Iterator[nn.Parameter]:
+        """Those of the words."""
+        yield from self.text.token_embedding.parameters()
 
     def begin(self, tokens: Tensor) -> Tensor:
         """Positions added: (N, T, width), T at most the context length."""

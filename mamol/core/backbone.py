@@ -1,7 +1,7 @@
 """What the encoder needs of a frozen transformer: a beginning, blocks, an end; and how ``backbone=`` finds one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -134,6 +134,10 @@ class Block(ABC):
             x: (N, T, width) tokens.
         """
 
+    @abstractmethod
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The weights of norms, attention and MLP; a block that is an ``nn.Module`` has this already."""
+
     def mlp(self, streams: Streams) -> MLP:
         """The MLP for these streams; most do not look at them, a pre-trained mixture does.
 
@@ -162,8 +166,33 @@ class Origin:
         return self.source
 
 
+def chosen_blocks(wanted: str | Sequence[int], blocks: int, option: str = "expert_blocks") -> list[int]:
+    """The block numbers behind an option.
+
+    Args:
+        wanted: ``first6``, ``last2`` … or a list of block numbers from 0.
+        blocks: How many blocks the tower has.
+        option: Its name, for the message.
+
+    Returns:
+        Sorted block numbers.
+
+    Raises:
+        MamolError: A number is outside the tower, or no block is chosen.
+    """
+    if isinstance(wanted, str):
+        word, count = ("first", wanted[5:]) if wanted.startswith("first") else ("last", wanted[4:])
+        n = int(count)
+        chosen = list(range(n)) if word == "first" else list(range(blocks - n, blocks))
+    else:
+        chosen = sorted(wanted)
+    if not chosen or chosen[0] < 0 or chosen[-1] >= blocks:
+        raise MamolError(f"{option}={wanted!r}: the tower has the blocks 0 to {blocks - 1}; choose among them")
+    return chosen
+
+
 class Backbone(nn.Module, ABC):
-    """A frozen transformer.
+    """A transformer, frozen but for what ``train_backbone`` says.
 
     Attributes:
         name: The tower that it is in a network, ``visual`` or ``text``.
@@ -175,7 +204,7 @@ class Backbone(nn.Module, ABC):
         output_dim: Width of the feature that leaves it.
         blocks: The blocks, in order.
         origin: Where the weights come from.
-        fingerprint: sha256 of the frozen weights.
+        fingerprint: sha256 of the frozen weights; where some are trained, of those that it began with.
     """
 
     name: str
@@ -242,6 +271,25 @@ class Backbone(nn.Module, ABC):
         """
         return {}
 
+    def of_embed(self) -> Iterator[nn.Parameter]:
+        """Weights that ``embed`` alone uses; they always stay frozen."""
+        return iter(())
+
+    def trained(self, wanted: bool | str) -> list[nn.Parameter]:
+        """The weights that ``train_backbone`` means.
+
+        Args:
+            wanted: True: all but those of ``embed``; ``last<n>``: those of the last n blocks and the last norm.
+
+        Raises:
+            MamolError: There are fewer blocks, or none is meant.
+        """
+        if isinstance(wanted, str):
+            numbers = chosen_blocks(wanted, len(self.blocks), "train_backbone")
+            return [*(weight for n in numbers for weight in self.blocks[n].parameters()), *self.last_norm.parameters()]
+        frozen = {id(weight) for weight in self.of_embed()}
+        return [weight for weight in self.parameters() if wanted and id(weight) not in frozen]
+
     def finish(self, x: Tensor) -> Tensor:
         """Last norm and projection of the tokens that are read.
 
@@ -255,7 +303,7 @@ class Backbone(nn.Module, ABC):
         return feature
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Stays in evaluation mode: it is frozen."""
+        """Stays in evaluation mode, as it was frozen; where weights are trained, nothing is dropped, either."""
         return super().train(False)
 
 

@@ -46,17 +46,17 @@ def balance_per_modality(gates: Tensor, probabilities: Tensor, modality: Tensor,
     Args:
         gates: (N, T, K), zero where an expert is not used.
         probabilities: (N, T, K).
-        modality: (N,) long, of each stream.
+        modality: (N, T) long, or (N, 1) where all tokens of a stream are of one: ``Streams.owners``. Tokens of several
+            modalities are a group by themselves.
         mask: (N, T) bool, False at padding, which does not count; None counts all tokens.
 
     Returns:
-        A scalar; the number of modalities that occur when each uses its experts evenly.
+        A scalar; the number of groups that occur when each uses its experts evenly.
     """
-    parts = []
-    for number in modality.unique():
-        own = modality == number
-        parts.append(balance_loss(gates[own], probabilities[own], None if mask is None else mask[own]))
-    return torch.stack(parts).sum()
+    owners = modality.expand(gates.shape[:2])
+    counts = torch.ones_like(owners, dtype=torch.bool) if mask is None else mask
+    groups = [(owners == number) & counts for number in owners[counts].unique()]
+    return torch.stack([balance_loss(gates, probabilities, own) for own in groups]).sum()
 
 
 def mutual_information(probabilities: Tensor, modality: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -153,6 +153,11 @@ class NetworkSettings:
     compensate: bool = option(
         False, o.FLAG, "of fusion=late: learn from complete samples what stands in place of an absent modality's zeros"
     )
+    train_backbone: bool | str = option(
+        False,
+        o.TRAINED,
+        "train the tower, too: True, or last<n>, its last n blocks and last norm; use a small learning_rate",
+    )
     volumetric: bool = option(
         False, o.FLAG, "of network=perceiver: a 3-D U-Net over all bands, too, which sees what lies around a pixel"
     )
@@ -179,7 +184,9 @@ class MethodSettings:
     shared_expert: bool = option(True, o.FLAG, "False removes the shared expert (Table 5)")
     modality_experts: bool = option(True, o.FLAG, "False removes the experts per modality (Table 5)")
     router_input: str = option(
-        "both", o.choice("both", "features", "pattern"), "what the router sees: both, features or pattern"
+        "both",
+        o.choice("both", "features", "pattern", "modality"),
+        "what the router sees: both, features, pattern, or modality (both, and of which modality the token is)",
     )
     gate_renormalise: bool = option(False, o.FLAG, "let the kept gates sum to one")
     balance_weight: float | None = option(

@@ -1,6 +1,6 @@
 """What a method may do inside the encoder, and to the loss of a step; and how ``method=`` finds one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -167,6 +167,14 @@ class Method(nn.Module, Generic[PassT]):
             Name to scalar; ``loss`` is the task's own, the others are logged under their names.
         """
         return step_terms(network, batch, task)
+
+    def replaced(self, backbone: Backbone) -> Iterable[Tensor]:
+        """Weights of a tower in whose place the method has its own, so that ``train_backbone`` leaves them out.
+
+        Args:
+            backbone: The tower.
+        """
+        return ()
 
     def routers(self) -> list[nn.Module]:
         """The modules that decide which experts are used, for the parameter report."""

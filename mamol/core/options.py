@@ -202,6 +202,10 @@ BLOCKS = Allowed(
     ),
     lambda v: v if isinstance(v, str) else tuple(sorted(set(v))),
 )
+TRAINED = Allowed(
+    "False, True or last<n>",
+    lambda v: isinstance(v, bool) or (isinstance(v, str) and v.startswith("last") and v[4:].isdecimal()),
+)
 RATIOS = Allowed(
     "rates from 0 to 1, such as 0,0.5",
     lambda v: all(map(RATE.accepts, v)) and len(v) > 0 if isinstance(v, list | tuple) else RATE.accepts(v),

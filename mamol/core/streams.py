@@ -23,6 +23,7 @@ class Streams:
         token_mask: (N, T) bool, False where an embedded token does not count, such as padding; None if all count.
         end: (N,) long, the token of each stream that is read; None where it is the class token.
         tower: Name of the tower that the streams go through.
+        count: Tokens of one window, where a sequence holds several; 0 where each stream has one modality.
         inputs: What the M modalities are; () where nobody said.
     """
 
@@ -32,6 +33,7 @@ class Streams:
     token_mask: Tensor | None = None
     end: Tensor | None = None
     tower: str = VISUAL
+    count: int = 0
     inputs: tuple[Modality, ...] = ()
 
     def mask(self, length: int) -> Tensor | None:
@@ -47,6 +49,41 @@ class Streams:
         if self.token_mask is None or length == 1:
             return None
         return functional.pad(self.token_mask, (length - self.token_mask.shape[1], 0), value=True)
+
+    def owners(self, length: int) -> Tensor:
+        """Of which modality each token of the sequences is.
+
+        Args:
+            length: As of ``mask``.
+
+        Returns:
+            (N, length) long, or (N, 1) where all tokens of a stream are of one; M at tokens that are of several, such
+            as the class token of a sequence of several windows. At padding it is any modality.
+        """
+        if self.modality is not None:
+            return self.modality[:, None]
+        present = self.available > 0
+        windows = int(present.sum(1).max()) if length > self.count else 0  # one token alone is the class token
+        order = present.long().argsort(dim=1, descending=True, stable=True)[:, :windows]
+        own = order.repeat_interleave(self.count, 1)
+        return functional.pad(own, (length - own.shape[1], 0), value=present.shape[1])
+
+    def by_token(self, each: Tensor, length: int) -> Tensor:
+        """What stands for its modality at each token; at a token of several, the mean of those that are present.
+
+        Args:
+            each: (M, width), one row per modality.
+            length: As of ``mask``.
+
+        Returns:
+            (N, length, width), or (N, 1, width) as ``owners``.
+        """
+        if self.modality is not None:
+            return each[self.modality][:, None]
+        weight = self.available.to(each.dtype)
+        together = (weight @ each / weight.sum(1, keepdim=True))[:, None]
+        owners = self.owners(length)[..., None]
+        return each[owners[..., 0].clamp(max=len(each) - 1)].where(owners < len(each), together)
 
     def read(self, x: Tensor, prompts: int) -> Tensor:
         """The token of each stream that becomes its feature: the class token, or the end token of a text.

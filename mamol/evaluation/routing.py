@@ -43,8 +43,8 @@ def routing(settings: Settings) -> str:
         settings: ``load_path``, ``data_root``, ``routing_class``.
 
     Returns:
-        The mutual information of expert and pattern for people, and the folder with ``usage.csv``,
-        ``information.csv`` and ``experts.png`` (of two towers ``experts_<tower>.png``); or what each
+        The mutual information of expert and pattern, and of expert and modality, for people, and the folder with
+        ``usage.csv``, ``information.csv`` and ``experts.png`` (of two towers ``experts_<tower>.png``); or what each
         class loses without each modality, and the folder with ``contributions.csv`` and ``contributions.png``.
 
     Raises:
@@ -85,7 +85,10 @@ def _experts(trained: Trained, chosen: NDArray[np.int64], folder: Path, title: s
     for tower, rows in _by_tower(used[used["modality"] == ALL]).items():
         name = f"experts_{tower}" if tower else "experts"
         save_figure(routing_plot(rows, f"{title}, {tower} tower" if tower else title), folder / f"{name}.png")
-    heading = f"Mutual information of the first choice of expert and the missing pattern, in bits: {title}"
+    heading = (
+        "Mutual information of the first choice of expert and the missing pattern, in bits; modality_nats: of it and "
+        f"the modality, in nats: {title}"
+    )
     return f"{heading}\n\n{markdown(bits, 4)}\n\n{folder}"
 
 
@@ -244,6 +247,7 @@ def _by_tower(used: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def information(used: pd.DataFrame) -> pd.DataFrame:
     """Mutual information of the first choice of expert and the missing pattern, all patterns equally frequent.
 
+    And of it and the modality, all modalities equally frequent: the mean over the patterns of two modalities or more.
     A pattern also decides of which modalities the tokens are; ``within_modality`` leaves that out: it is the mean over
     the modalities of the mutual information among the tokens of one.
 
@@ -252,8 +256,9 @@ def information(used: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row per ``layer`` (and ``tower``, where there are two) with ``bits`` and ``within_modality``: 0 where the
-        pattern does not matter, at most log2 of the number of experts. NaN where streams are not told apart
-        (``fusion=single_stream``).
+        pattern does not matter, at most log2 of the number of experts; and ``modality_nats``: 0 where all modalities
+        use the same experts, at most the natural logarithm of the number of modalities or experts. NaN where streams
+        are not told apart (``fusion=single_stream``).
     """
     rows = []
     for tower, of_tower in _by_tower(used).items():
@@ -265,9 +270,20 @@ def information(used: pd.DataFrame) -> pd.DataFrame:
                 for modality, part in of_layer.groupby("modality")
             }
             together = bits.pop(ALL)
-            rows.append((tower, layer, together, np.mean(list(bits.values())) if bits else np.nan))
-    found = pd.DataFrame(rows, columns=["tower", "layer", "bits", "within_modality"])
+            within = np.mean(list(bits.values())) if bits else np.nan
+            rows.append((tower, layer, together, within, _of_modalities(of_layer)))
+    found = pd.DataFrame(rows, columns=["tower", "layer", "bits", "within_modality", "modality_nats"])
     return found if "tower" in used else found.drop(columns="tower")
+
+
+def _of_modalities(used: pd.DataFrame) -> float:
+    """Mutual information of expert and modality in nats; NaN where no pattern has rows of two modalities."""
+    several = used[used["modality"] != ALL].groupby("pattern").filter(lambda rows: rows["modality"].nunique() > 1)
+    bits = [
+        mutual_information(rows.pivot(index="modality", columns="expert", values="top1_share").to_numpy())
+        for _, rows in several.groupby("pattern")
+    ]
+    return float(np.log(2) * np.mean(bits)) if bits else np.nan
 
 
 def mutual_information(shares: NDArray[np.float64]) -> float:

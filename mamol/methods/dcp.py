@@ -256,6 +256,10 @@ class DCP(Method[Prompted]):
         feature: Tensor = self.end[backbone.name](x, backbone)
         return feature
 
+    def replaced(self, backbone: Backbone) -> Iterable[Tensor]:
+        """The end of the tower."""
+        return cast(TrainedEnd, self.end[backbone.name]).replaced(backbone)
+
 
 @method(
     "dcp_released",

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from mamol.core.backbone import MLP
-from mamol.core.errors import MamolError
+from mamol.core.backbone import MLP, chosen_blocks
 from mamol.core.method import Method, PassT
 
 
@@ -41,27 +40,3 @@ class Layered(Method[PassT]):
             return mlp(z)
         changed: Tensor = self.layers[str(layer)](layer, z, mlp, state)
         return changed
-
-
-def chosen_blocks(wanted: str | Sequence[int], blocks: int) -> list[int]:
-    """The block numbers behind ``expert_blocks``.
-
-    Args:
-        wanted: ``first6``, ``last2`` … or a list of block numbers from 0.
-        blocks: How many blocks the tower has.
-
-    Returns:
-        Sorted block numbers.
-
-    Raises:
-        MamolError: A number is outside the tower, or no block is chosen.
-    """
-    if isinstance(wanted, str):
-        word, count = ("first", wanted[5:]) if wanted.startswith("first") else ("last", wanted[4:])
-        n = int(count)
-        chosen = list(range(n)) if word == "first" else list(range(blocks - n, blocks))
-    else:
-        chosen = sorted(wanted)
-    if not chosen or chosen[0] < 0 or chosen[-1] >= blocks:
-        raise MamolError(f"expert_blocks={wanted!r}: the tower has the blocks 0 to {blocks - 1}; choose among them")
-    return chosen

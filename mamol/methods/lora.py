@@ -8,9 +8,9 @@ unscaled.
 import torch
 from torch import Tensor, nn
 
-from mamol.core.backbone import MLP
+from mamol.core.backbone import MLP, chosen_blocks
 from mamol.core.method import Pass, Towers, method
-from mamol.methods.layered import Layered, chosen_blocks
+from mamol.methods.layered import Layered
 from mamol.methods.mamol import MaMOL, MaMOLOptions
 from mamol.methods.stacked import StackedLoRA
 

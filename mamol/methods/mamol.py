@@ -1,7 +1,8 @@
 """MaMOL, Eq. 12 to 17 of arXiv 2511.11460: dynamic, shared and modality-specific low-rank experts.
 
 ``h' = h + Σ_k g_k B_k A_k z + B_shr A_shr z + Σ_i m_i B_i A_i z`` beside the frozen MLP, on the same ``z = ln_2(x)``,
-with ``g = TopK(softmax(W φ([z; ψ(m)])))``.
+with ``g = TopK(softmax(W φ([z; ψ(m)])))``. With ``router_input=modality``, which is not the paper's, the router sees an
+embedding of the token's modality besides, ``[z; e_mod; ψ(m)]``.
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mamol.core.backbone import MLP
-from mamol.core.gates import balance_loss, top_k_gates
+from mamol.core.gates import balance_loss, balance_per_modality, top_k_gates
 from mamol.core.method import Towers, method
 from mamol.core.streams import Streams, Trace
 from mamol.methods.layered import Layered
-from mamol.methods.router import PATTERN_WIDTH, Routed, Router
+from mamol.methods.router import MODALITY, PATTERN_WIDTH, Routed, Router
 from mamol.methods.stacked import StackedLoRA
 
 
@@ -31,9 +32,10 @@ class MaMOLOptions:
         dynamic_experts: Whether there are routed experts.
         shared_expert: Whether there is a shared expert.
         modality_experts: Whether there are experts per modality.
-        router_input: What the router sees: ``both``, ``features`` or ``pattern``.
+        router_input: What the router sees: ``both``, ``features``, ``pattern`` or ``modality`` (all that, and the
+            token's modality).
         gate_renormalise: Whether the kept gates are divided by their sum.
-        balance_weight: Weight of the load-balancing loss.
+        balance_weight: Weight of the load-balancing loss; of each modality by itself where the router sees it.
     """
 
     experts_dynamic: int = 2
@@ -73,7 +75,7 @@ class MaMOLLayer(nn.Module):
             layer: Block number from 0, for the trace.
             z: (N, T, width), the tokens behind attention and norm.
             mlp: The block's frozen MLP.
-            state: Of this pass, with ψ(m) where a router sees it; takes gates and auxiliary loss.
+            state: Of this pass, with ψ(m) and e_mod where a router sees them; takes gates and auxiliary loss.
 
         Returns:
             (N, T, width).
@@ -85,10 +87,10 @@ class MaMOLLayer(nn.Module):
         streams, tokens = z.shape[:2]
         parts = []
         if self.router is not None:
-            logits = self.router(z, state.pattern)
+            logits = self.router(z, state.pattern, state.own(tokens))
             gates, probabilities = top_k_gates(logits, self.options.top_k, self.options.gate_renormalise)
             if self.options.balance_weight:
-                balance = balance_loss(gates, probabilities, state.streams.mask(tokens))
+                balance = self._balance(gates, probabilities, state.streams)
                 state.losses.append(self.options.balance_weight * balance)
             state.record(layer, gates)
             parts.append(gates)
@@ -98,6 +100,13 @@ class MaMOLLayer(nn.Module):
             parts.append(state.streams.available[:, None].expand(-1, tokens, -1))
         return torch.cat(parts, -1)
 
+    def _balance(self, gates: Tensor, probabilities: Tensor, streams: Streams) -> Tensor:
+        """How evenly the experts are used; pooled, it would work against what a router that sees modalities is for."""
+        tokens = gates.shape[1]
+        if self.options.router_input == MODALITY:
+            return balance_per_modality(gates, probabilities, streams.owners(tokens), streams.mask(tokens))
+        return balance_loss(gates, probabilities, streams.mask(tokens))
+
 
 @method(
     "mamol",
@@ -106,7 +115,7 @@ class MaMOLLayer(nn.Module):
     settings=MaMOLOptions,
 )
 class MaMOL(Layered[Routed]):
-    """The experts of all chosen blocks of one tower, and ψ, which they share (Eq. 15)."""
+    """The experts of all chosen blocks of one tower, and what their routers share: ψ (Eq. 15), e_mod."""
 
     def __init__(self, towers: Towers, options: MaMOLOptions) -> None:
         """Makes the method for one tower.
@@ -119,12 +128,20 @@ class MaMOL(Layered[Routed]):
         super().__init__(options.expert_blocks, blocks, lambda block: MaMOLLayer(width, modalities, options))
         routed = options.dynamic_experts and options.router_input != "features"
         self.pattern_embedding = nn.Linear(modalities, PATTERN_WIDTH) if routed else None
+        named = routed and options.router_input == MODALITY
+        self.modality_embedding = nn.Embedding(modalities, PATTERN_WIDTH) if named else None
 
     def begin(self, streams: Streams, trace: Trace | None = None) -> Routed:
-        """ψ(m) of each stream, (N, 8), where a router sees it."""
-        embedding = self.pattern_embedding
-        return Routed(streams, trace, pattern=None if embedding is None else embedding(streams.available))
+        """ψ(m) of each stream, (N, 8), and e_mod of each modality, (M, 8), where a router sees them."""
+        pattern, modality = self.pattern_embedding, self.modality_embedding
+        return Routed(
+            streams,
+            trace,
+            pattern=None if pattern is None else pattern(streams.available),
+            modality=None if modality is None else modality.weight,
+        )
 
     def routers(self) -> list[nn.Module]:
-        """The routers and ψ."""
-        return [*super().routers(), *([self.pattern_embedding] if self.pattern_embedding is not None else [])]
+        """The routers, ψ and e_mod."""
+        shared = (self.pattern_embedding, self.modality_embedding)
+        return [*super().routers(), *(each for each in shared if each is not None)]

@@ -8,14 +8,14 @@ the residual form with the frozen MLP beside one expert.
 At initialisation this is *not* the frozen tower: the copy is scaled by its gate, about 0.5 for two experts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mamol.core.backbone import MLP
+from mamol.core.backbone import MLP, Backbone
 from mamol.core.gates import balance_loss, top_k_gates
 from mamol.core.method import Pass, Towers, method
 from mamol.methods.layered import Layered
@@ -101,3 +101,7 @@ class MoERep(Layered[Pass]):
         super().__init__(
             options.expert_blocks, len(blocks), lambda block: MoERepLayer(blocks[block].feed_forward, options)
         )
+
+    def replaced(self, backbone: Backbone) -> Iterable[Tensor]:
+        """The MLPs of the chosen blocks."""
+        return (weight for block in self.layers for weight in backbone.blocks[int(block)].feed_forward.parameters())

@@ -1,6 +1,6 @@
 """A method on several towers: an instance for each, of that tower's width and blocks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -59,6 +59,10 @@ class PerTower(Method[Pass]):
     def loss(self, network: Predicts, batch: Batch, task: Task) -> dict[str, Tensor]:
         """That of the first tower's instance: the instances are of one method."""
         return next(iter(cast(Mapping[str, AnyMethod], self.towers).values())).loss(network, batch, task)
+
+    def replaced(self, backbone: Backbone) -> Iterable[Tensor]:
+        """Those of the tower's instance."""
+        return self._of(backbone.name).replaced(backbone)
 
     def routers(self) -> list[nn.Module]:
         """The routers of all towers."""

@@ -6,7 +6,7 @@ experts that start at random (at initialisation this is *not* the frozen tower),
 experts: a threshold on the learned ``e``, through which no gradient flows, instead of the presence of a modality.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -158,6 +158,10 @@ class Released(Layered[Routed]):
             return super().finish(x, backbone, state)
         feature: Tensor = self.end(x, backbone)
         return feature
+
+    def replaced(self, backbone: Backbone) -> Iterable[Tensor]:
+        """The end of the tower, where it is copied."""
+        return () if self.end is None else self.end.replaced(backbone)
 
     def routers(self) -> list[nn.Module]:
         """The routers and the embedding of the missing code."""

@@ -21,6 +21,14 @@ class TrainedEnd(nn.Module):
         self.norm = deepcopy(tower.last_norm).requires_grad_(True)
         self.projection = nn.Parameter(tower.projection.detach().clone()) if tower.name == VISUAL else None
 
+    def replaced(self, tower: Backbone) -> list[Tensor]:
+        """What of the tower is not used.
+
+        Args:
+            tower: The one that was copied.
+        """
+        return [*tower.last_norm.parameters(), *([] if self.projection is None else [tower.projection])]
+
     def forward(self, x: Tensor, tower: Backbone) -> Tensor:
         """From the tokens that are read to features.
 

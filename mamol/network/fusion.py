@@ -136,7 +136,7 @@ class SingleStream(Fusion):
         there = torch.arange(longest, device=available.device) < present[:, None]
         mask = there.repeat_interleave(count, 1) if padded else None
         samples = torch.arange(len(available), device=available.device)
-        return Streams(available.float(), samples, token_mask=mask, tower=tower)
+        return Streams(available.float(), samples, token_mask=mask, tower=tower, count=count)
 
     def sequences(self, tokens: Tensor, available: Tensor) -> Tensor:
         """(B, S·T, width): the sample's streams in the order of the modalities, then zeros."""

@@ -211,7 +211,7 @@ def routing_scores(made: Reconstruction) -> tuple[Tensor, Tensor]:
         made: With the routing.
     """
     modality = cast(Tensor, made.streams.modality)
-    evenly = [balance_per_modality(gates, p, modality, made.mask) for gates, p in made.routing]
+    evenly = [balance_per_modality(gates, p, modality[:, None], made.mask) for gates, p in made.routing]
     known = [mutual_information(p, modality, made.mask) for _, p in made.routing]
     return torch.stack(evenly).mean(), torch.stack(known).mean()
 

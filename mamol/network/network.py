@@ -40,7 +40,7 @@ class Network(AnyNetwork):
     """
 
     reads = PARTS
-    options = ("compensate",)
+    options = ("compensate", "train_backbone")
 
     def __init__(self, spec: NetworkSpec, towers: Mapping[str, Backbone], seed: int = 0) -> None:
         """Builds the trainable parts around the frozen towers.
@@ -74,6 +74,7 @@ class Network(AnyNetwork):
             widths = self._widths(head)
             self.head: Head = head(HeadSizes(widths, len(spec.classes), spec.grid))
             self.compensator = compensator_of(spec, widths)  # last, so that the other weights are those without it
+        self._unfreeze(used)
 
     @classmethod
     def build(cls, spec: NetworkSpec, clip_weights: str, seed: int = 0) -> Self:
@@ -86,6 +87,14 @@ class Network(AnyNetwork):
         request = BackboneRequest(spec.backbone, clip_weights, spec.activation)
         towers = {VISUAL: family.visual(request, spec.grid)}
         return cls(spec, {**towers, TEXT: family.text(request)} if TEXT in spec.members else towers, seed)
+
+    def _unfreeze(self, towers: Mapping[str, Backbone]) -> None:
+        """Lets those weights be trained that ``train_backbone`` means and that the method leaves in their place."""
+        wanted = self.spec.options.get("train_backbone", False)  # checkpoints of earlier versions do not say
+        for tower in towers.values():
+            replaced = {id(weight) for weight in self.method.replaced(tower)}
+            for weight in tower.trained(wanted):
+                weight.requires_grad_(id(weight) not in replaced)
 
     def _widths(self, head: type[Head]) -> dict[str, int]:
         """Width of each feature that the head gets."""
@@ -267,19 +276,30 @@ class Network(AnyNetwork):
         return Encoding(features, self._seen(streams, batch["available"]), loss)
 
     def trainable_parts(self) -> dict[str, nn.Module]:
-        """Everything but the frozen towers, by name."""
+        """Everything but the towers, by name."""
         parts = {"embedding": self.embedding, "method": self.method, "head": self.head}
         return parts if self.compensator is None else {**parts, "compensator": self.compensator}
+
+    def trained_weights(self) -> dict[str, nn.Parameter]:
+        """The weights of the towers that are trained, by full name; none without ``train_backbone``."""
+        return {f"towers.{name}": weight for name, weight in self.towers.named_parameters() if weight.requires_grad}
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Also those of the towers that are trained; a checkpoint has them beside the other parts."""
+        return {**super().trainable_state(), **{name: own.detach() for name, own in self.trained_weights().items()}}
 
     def loss(self, batch: Batch, task: Task) -> dict[str, Tensor]:
         """The method's loss of a training step, and what complete samples teach the compensator."""
         terms = self.method.loss(self, batch, task)
+        if trained := self.trained_weights():
+            # What a pass has no use for takes part with nothing: processes that train together expect all gradients.
+            terms["loss"] = terms["loss"] + 0 * torch.stack([weight.sum() for weight in trained.values()]).sum()
         if self.compensator is None:
             return terms
         return {**terms, **distilled(self.compensator, self.head, self._encoded, batch, self.progress)}
 
     def count_trainable(self) -> dict[str, int]:
-        """Of the embeddings, the routers (pattern embeddings, too), what else the method adds, and other parts."""
+        """Of the embeddings, the routers (with what they share), what else the method adds, other parts, the towers."""
         routers = sum(trainable(module) for module in self.method.routers())
         parts = {name: trainable(part) for name, part in self.trainable_parts().items()}
         return {
@@ -287,6 +307,7 @@ class Network(AnyNetwork):
             "routers": routers,
             "experts": parts.pop("method") - routers,
             **parts,
+            **({"backbone": own} if (own := trainable(self.towers)) else {}),
         }
 
     def _type_start(self, tower: Backbone) -> Tensor | None:

@@ -119,7 +119,8 @@ def load_released(network: AnyNetwork, weights: Mapping[str, Tensor], source: st
     visual = {name.removeprefix(TOWER): value for name, value in weights.items() if name.startswith(TOWER)}
     rest = {name: value for name, value in weights.items() if not name.startswith(TOWER)}
     tower, method = to_our_names(visual)
-    network.load_trainable_state({f"method.{name}": value for name, value in method.items()} | head_and_embedding(rest))
+    own = {f"method.{name}": value for name, value in method.items()} | head_and_embedding(rest)
+    network.load_trainable_state({**network.trained_weights(), **own})  # those of the tower come next
     visual_tower = network.tower
     if not isinstance(visual_tower, VisualTower):
         raise MamolError(f"{source} holds a CLIP tower, and backbone={spec.backbone} is none; use ViT-B-16-quickgelu")

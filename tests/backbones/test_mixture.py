@@ -83,7 +83,7 @@ def test_an_unknown_sensor_is_the_mean_of_the_known_ones_and_not_in_the_pattern(
     knowledge = small_tower(SENSORS).weights.knowledge
     mean = knowledge.modality.mean(0)
     for other in ({"hsi": 6, "lidar": 1}, {"ms": 5, "lidar": 1}):  # other bands, another name
-        known = knowledge(replace(_streams(), inputs=windows(other)), 3, 16)
+        known = knowledge(replace(_streams(), inputs=windows(other)), 3)
         torch.testing.assert_close(known[0, 0, :KNOWN], mean)
         torch.testing.assert_close(known[2, 0, :KNOWN], knowledge.modality[1])
         torch.testing.assert_close(known[0, 0, KNOWN:], knowledge.pattern(torch.tensor([0.0, 1.0])))
@@ -92,17 +92,17 @@ def test_an_unknown_sensor_is_the_mean_of_the_known_ones_and_not_in_the_pattern(
 def test_in_one_sequence_every_token_has_the_sensor_of_its_own_window() -> None:
     knowledge = small_tower(SENSORS).weights.knowledge
     available = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
-    streams = Streams(available, torch.arange(2), inputs=windows(SENSORS))
+    streams = Streams(available, torch.arange(2), count=4, inputs=windows(SENSORS))
     hsi, lidar = knowledge.modality
-    own = knowledge(streams, 2 + 2 * 4, 4)[..., :KNOWN]  # a prompt, the class token, two windows of four
+    own = knowledge(streams, 2 + 2 * 4)[..., :KNOWN]  # a prompt, the class token, two windows of four
     torch.testing.assert_close(own[0], torch.stack([(hsi + lidar) / 2] * 2 + [hsi] * 4 + [lidar] * 4))
     torch.testing.assert_close(own[1, :6], torch.stack([lidar] * 6))  # what follows is padding
-    torch.testing.assert_close(knowledge(streams, 1, 4)[:, 0, :KNOWN], own[:, 0])
+    torch.testing.assert_close(knowledge(streams, 1)[:, 0, :KNOWN], own[:, 0])
 
 
 def test_balance_counts_each_modality_by_itself() -> None:
     gates = functional.one_hot(torch.tensor([[0, 0], [1, 1]]), 2).float()
-    modality, probabilities = torch.tensor([0, 1]), gates
+    modality, probabilities = torch.tensor([[0], [1]]), gates
     pooled = balance_loss(gates, probabilities)
     assert pooled == pytest.approx(1)  # evenly used, though each modality has an expert of its own
     assert balance_per_modality(gates, probabilities, modality) == pytest.approx(4)

@@ -86,7 +86,8 @@ def test_information_tells_routing_by_pattern_from_routing_by_modality() -> None
     together = {"hsi": (1.0, 0.0), "lidar": (0.0, 1.0), "hsi+lidar": (0.5, 0.5)}
     rows += [(6, p, "all", e, share) for p, shares in together.items() for e, share in enumerate(shares)]
     (row,) = information(pd.DataFrame(rows, columns=[*keys, "top1_share"])).to_dict("records")
-    assert row == {"layer": 6, "bits": pytest.approx(2 / 3), "within_modality": 0}
+    nats = pytest.approx(np.log(2))  # of the one pattern with both
+    assert row == {"layer": 6, "bits": pytest.approx(2 / 3), "within_modality": 0, "modality_nats": nats}
     assert mutual_information(np.eye(2)) == 1
 
 
@@ -97,6 +98,7 @@ def test_without_streams_of_their_own_modalities_are_not_told_apart() -> None:
     (row,) = information(one_sequence.rename("top1_share").reset_index()).to_dict("records")
     assert row["bits"] == 1
     assert np.isnan(row["within_modality"])
+    assert np.isnan(row["modality_nats"])
 
 
 def test_the_command_writes_table_and_picture(finished_run: Path, table_folder: Path) -> None:
@@ -106,7 +108,12 @@ def test_the_command_writes_table_and_picture(finished_run: Path, table_folder: 
     folder = Path(result.stdout.splitlines()[-1])
     assert folder == finished_run / "routing"
     assert "random frozen weights" in result.stdout
-    assert pd.read_csv(folder / "information.csv").columns.tolist() == ["layer", "bits", "within_modality"]
+    assert pd.read_csv(folder / "information.csv").columns.tolist() == [
+        "layer",
+        "bits",
+        "within_modality",
+        "modality_nats",
+    ]
     whole = pd.read_csv(folder / "usage.csv")
     one = Path(run(*arguments, "routing_class=Roads").stdout.splitlines()[-1])
     assert one == folder / "class_6_roads"

@@ -1,5 +1,6 @@
 """A method on several towers: every hook reaches the instance of the tower that the streams go through."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -48,6 +49,9 @@ class Marked(Method[Pass]):
     def loss(self, network: Predicts, batch: Batch, task: Task) -> dict[str, Tensor]:
         return {"loss": torch.tensor(self.mark)}
 
+    def replaced(self, backbone: Backbone) -> Iterable[Tensor]:
+        return [torch.tensor(self.mark)]
+
     def routers(self) -> list[nn.Module]:
         return [self.router]
 
@@ -84,6 +88,7 @@ def test_the_towers_own_instance_answers(name: str, method: PerTower) -> None:
     tower = dict(zip(("visual", "text"), towers(), strict=True))[name]
     read = torch.randn(2, tower.width)
     assert torch.equal(method.finish(read, tower, state), tower.finish(read) + mark)
+    assert [weight.item() for weight in method.replaced(tower)] == [mark]
     loss = method.auxiliary_loss(state)
     assert loss is not None
     assert loss.item() == 10 * mark

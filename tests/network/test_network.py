@@ -24,6 +24,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("mamol", {"top_k": 2, "gate_renormalise": True}),
     ("mamol", {"experts_dynamic": 5, "expert_blocks": "last2", "rank": 2}),
     ("mamol", {"expert_blocks": [0, 11], "router_input": "pattern"}),
+    ("mamol", {"router_input": "modality", "balance_weight": 0.1}),
     ("mamol", {"dynamic_experts": False}),
     ("mamol", {"shared_expert": False, "modality_experts": False, "router_input": "features"}),
     ("mamol", {"modality_experts": False, "balance_weight": 0.1}),

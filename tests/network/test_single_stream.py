@@ -28,6 +28,7 @@ BEGINS_AS_THE_TOWER: list[tuple[str, dict[str, Any]]] = [
     ("baseline", {}),
     ("mamol", {}),
     ("mamol", {"experts_dynamic": 3, "balance_weight": 0.1}),
+    ("mamol", {"router_input": "modality", "balance_weight": 0.1}),
     ("linear_probe", {}),
     ("lora", {"rank": 2}),
     ("lora_pattern", {}),

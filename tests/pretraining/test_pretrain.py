@@ -231,7 +231,7 @@ def test_many_scenes_of_other_bands_make_one_backbone(tmp_path: Path) -> None:
         ({"availability": {"hsi": 0.5}}, "availability: pretrain hides modalities by missing_ratio"),
         ({"scene": "{scene}", "missing_type": "ms"}, "ms"),
         ({"scene": "{scene}", "mixture_top_k": 5}, "top_k is 5, expected at most the 4 experts"),
-        ({"scene": "{scene}", "mixture_blocks": "last9"}, "the tower has the blocks 0 to 5"),
+        ({"scene": "{scene}", "mixture_blocks": "last9"}, "mixture_blocks=.last9.: the tower has the blocks 0 to 5"),
         ({"scene": "{scene}", "mask_ratio": 1}, "mask_ratio=1 must be a number above 0 and below 1"),
         ({"scene": "nowhere"}, "nowhere: no such folder"),
         ({"data_root": "{table}", "window": 6}, "has cut windows of 4 pixels; leave it out"),

@@ -15,6 +15,7 @@ from mamol.network.network import Network
 from mamol.parity.golden import Golden, read_golden
 from mamol.parity.remote import released_network, remote_batch
 from mamol.training.checkpoints import NAMED_BY_OLD_LIGHTNING, load_into, read_checkpoint, read_pickle
+from mamol.training.released_weights import to_our_names
 from tests.released import Sizes, checkpoint_state, golden_tensors
 from tests.shared import golden_file
 from tests.toys import shake, windows
@@ -64,6 +65,17 @@ def test_the_golden_weights_as_a_checkpoint(tmp_path: Path) -> None:
 
 def test_a_released_checkpoint_brings_everything(golden: Golden, tmp_path: Path) -> None:
     check_loaded(golden, write_checkpoint(tmp_path / "a.ckpt", golden))
+
+
+def test_a_released_checkpoint_is_where_a_trained_tower_begins(golden: Golden, tmp_path: Path) -> None:
+    network = other_network(golden)
+    for weight in network.tower.trained("last1"):
+        weight.requires_grad_(True)
+    load_into(network, write_checkpoint(tmp_path / "a.ckpt", golden))
+    there, _ = to_our_names(golden.part("weights.visual."))
+    trained = {name.removeprefix("towers.visual.visual."): own for name, own in network.trained_weights().items()}
+    assert trained
+    assert all(torch.equal(own, there[name]) for name, own in trained.items())
 
 
 def test_half_precision_is_loaded_into_float32(golden: Golden, tmp_path: Path) -> None:

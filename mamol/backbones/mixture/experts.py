@@ -72,13 +72,12 @@ class Knowledge(nn.Module):
         self.modality = nn.Parameter(torch.randn(len(self.sensors), KNOWN))
         self.pattern = nn.Sequential(nn.Linear(len(self.sensors), KNOWN), nn.GELU(), nn.Linear(KNOWN, KNOWN))
 
-    def forward(self, streams: Streams, length: int, count: int) -> Tensor:
+    def forward(self, streams: Streams, length: int) -> Tensor:
         """``[e_mod; e_pat(m)]`` of every token.
 
         Args:
             streams: What goes through the tower; its ``inputs`` say which sensors they are, () means the own ones.
             length: Tokens of a sequence, with those in front.
-            count: Tokens of one window.
 
         Returns:
             (N, length, 2 · KNOWN), or (N, 1, 2 · KNOWN) where it is the same for all tokens of a stream.
@@ -87,27 +86,13 @@ class Knowledge(nn.Module):
         known = place.any(1, keepdim=True)
         each = torch.where(known, place @ self.modality, self.modality.mean(0))
         pattern = self.pattern(streams.available.to(place.dtype) @ place)[:, None]
-        if streams.modality is None:
-            own = _by_token(each, streams.available, length, count)
-        else:
-            own = each[streams.modality][:, None]
+        own = streams.by_token(each, length)
         return torch.cat([own, pattern.expand(-1, own.shape[1], -1)], -1)
 
     def _places(self, inputs: Sequence[Modality]) -> Tensor:
         """(M, S), 1 where a modality of the network is a sensor of this backbone."""
         here = [[float((own.name, own.size) == (each.name, each.size)) for own in self.sensors] for each in inputs]
         return torch.tensor(here, device=self.modality.device, dtype=self.modality.dtype)
-
-
-def _by_token(each: Tensor, available: Tensor, length: int, count: int) -> Tensor:
-    """e_mod of every token (N, length, KNOWN) of sequences that hold the windows of several modalities."""
-    present = available > 0
-    weight = available.to(each.dtype)
-    together = (weight @ each / weight.sum(1, keepdim=True))[:, None]
-    windows = int(present.sum(1).max()) if length > count else 0  # one token alone is the class token
-    order = present.long().argsort(dim=1, descending=True, stable=True)[:, :windows]
-    own = each[order].repeat_interleave(count, 1)
-    return torch.cat([together.expand(-1, length - own.shape[1], -1), own], 1)
 
 
 class Mixture(MLP):

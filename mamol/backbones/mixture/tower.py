@@ -152,22 +152,21 @@ class Weights(nn.Module):
 class MixtureBlock(PreNormBlock):
     """A view of a block's weights and of what routers are told."""
 
-    def __init__(self, layer: Layer, knowledge: Knowledge, count: int) -> None:
+    def __init__(self, layer: Layer, knowledge: Knowledge) -> None:
         """Takes them.
 
         Args:
             layer: Of the block.
             knowledge: Of the tower.
-            count: Tokens of one window.
         """
         super().__init__((layer.norm_1, layer.norm_2), layer.attention, layer.feed_forward)
-        self.knowledge, self.count = knowledge, count
+        self.knowledge = knowledge
 
     def mlp(self, streams: Streams) -> MLP:
         """The mixture, its router told of the streams; or the plain MLP."""
         if not isinstance(self.feed_forward, Mixture):
             return self.feed_forward
-        return Told(self.feed_forward, partial(self.knowledge, streams, count=self.count))
+        return Told(self.feed_forward, partial(self.knowledge, streams))
 
 
 class MixtureTower(Backbone):
@@ -200,9 +199,7 @@ class MixtureTower(Backbone):
         self.sizes, self.weights = sizes, weights
         self.starts = {} if starts is None else dict(starts)
         self.width = self.output_dim = sizes.width
-        self.blocks = tuple(
-            MixtureBlock(cast(Layer, layer), weights.knowledge, sizes.grid**2) for layer in weights.layers
-        )
+        self.blocks = tuple(MixtureBlock(cast(Layer, layer), weights.knowledge) for layer in weights.layers)
         self.register_buffer("identity", torch.eye(sizes.width), persistent=False)
 
     @property
