@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDED, FAILED = 0, 70
 """Exit statuses of the process: the work was done; it ended with an exception."""
 
