@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,19 @@ from mamol.backbones.mixture.experts import Dense, Knowledge, Mixture, Told
 from mamol.core.backbone import MLP, Backbone, Origin
 from mamol.core.errors import MamolError
 from mamol.core.modality import WINDOW, Modality
+from mamol.core.plain import Size, fitted, record
 from mamol.core.streams import VISUAL, Streams
 
 NAMED = {"tiny": (128, 12, 2), "small": (384, 12, 6), "base": (768, 12, 12)}
 """Name of a size to width, layers and heads; those of ``backbone=tiny``, ViT-S and ViT-B."""
 NUMBERS = ("width", "layers", "heads", "hidden", "grid", "experts", "top_k")
+
+
+class Sensor(TypedDict):
+    """One of them in JSON."""
+
+    name: str
+    bands: Size
 
 
 @dataclass(frozen=True)
@@ -104,14 +112,15 @@ class Sizes:
             content: Of ``to_json``.
 
         Raises:
-            MamolError: A key is missing or unknown, or a size does not fit.
+            ValueError: A key is missing or unknown, a value is of another type, or a size does not fit.
         """
+        values = dict(content)
         try:
-            values = dict(content)
-            sensors = tuple(Modality(str(each["name"]), WINDOW, int(each["bands"])) for each in values.pop("sensors"))
-            return cls(**{**values, "mixtures": tuple(values.pop("mixtures")), "sensors": sensors})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise MamolError(f"its sizes are described in another way ({error!r})") from error
+            described = fitted(values.pop("sensors"), tuple[Sensor, ...], "sensors")
+            sensors = tuple(Modality(each["name"], WINDOW, each["bands"]) for each in described)
+            return cls(**record(values, cls), sensors=sensors)
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"its sizes are described in another way ({error!r})") from error
 
 
 class Layer(nn.Module):
