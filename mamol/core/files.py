@@ -16,7 +16,8 @@ from typing import Any
 from mamol.core.errors import MamolError
 
 JOURNAL = ".publishing.json"
-_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)@(?P<host>[^@]*)\.tmp")
+_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)@(?P<host>[^@]*?)\.tmp(\..+)?")
+"""With what libraries put behind the name, such as GDAL for overviews."""
 
 
 def _temporary(path: Path) -> Path:
@@ -30,7 +31,7 @@ def sweep(folder: Path) -> None:
     Args:
         folder: It need not be there.
     """
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(".*.tmp*"):
         found = _TEMPORARY.fullmatch(path.name)
         if not found or found["host"] != platform.node() or _alive(int(found["process"])):
             continue

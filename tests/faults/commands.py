@@ -24,6 +24,7 @@ KEPT = (".complexity",)
 SIZES = ("--patch-size", "4", "--train-per-class", "4", "--val-per-class", "2", "--test-per-class", "3")
 TILES = ("--task", "segmentation", "--tile", "8", "--margin", "1")
 SAVING = "tests/faults/saving.py"
+DOORS: dict[str, Callable[..., Finished]] = {"run.py": run, "make_arrow.py": tables, SAVING: saving.here}
 Line = tuple[str, ...]
 """A script and its words."""
 
@@ -35,6 +36,7 @@ class Places:
     Attributes:
         scene: A raw scene.
         corner: A small one.
+        field: The small one as rasters that lie somewhere, of which maps are GeoTIFFs.
         table: Tables of windows.
         tiles: Tables of tiles.
         finished: A finished run.
@@ -42,6 +44,7 @@ class Places:
 
     scene: Path
     corner: Path
+    field: Path
     table: Path
     tiles: Path
     finished: Path
@@ -61,6 +64,18 @@ class Case:
     results: Callable[[Path], object]
     begin: Callable[[Path], None] = Path.mkdir
 
+    def done(self, folder: Path) -> Finished:
+        """Does it in this process.
+
+        Args:
+            folder: Where.
+        """
+        line = self.line(folder)
+        if line is None:
+            return Finished(0, "", "")
+        script, *words = line
+        return DOORS[script](*words)
+
     def work(self, folder: Path) -> None:
         """Does it in this process.
 
@@ -70,14 +85,7 @@ class Case:
         Raises:
             RuntimeError: It failed.
         """
-        line = self.line(folder)
-        if line is None:
-            return
-        script, *words = line
-        if script == SAVING:
-            saving.main(*words)
-        else:
-            succeed((run if script == "run.py" else tables)(*words))
+        succeed(self.done(folder))
 
 
 def succeed(done: Finished) -> None:
@@ -192,6 +200,14 @@ def saved(places: Places) -> Case:
     return Case(line, lambda folder: bits(folder, "adapter/*"))
 
 
+def mapped(places: Places, scene: Path) -> Case:
+    """Maps of a scene, in two blocks."""
+    kinds = ("*.npy", "*.tif", "*.qml", "*.csv")
+    return on_run(
+        places, "predict", f"scene={scene}", "block=4", "batch=8", results=lambda folder: bits(folder / "maps", *kinds)
+    )
+
+
 def reproduced(places: Places) -> Case:
     """A table of one method, whose run is a process of its own."""
     small = (*QUICK, "threads=1", "max_epoch=4", "limit_batches=2", "seeds=1")
@@ -238,13 +254,7 @@ def cases(places: Places) -> dict[str, Case]:
         ),
         "routing": on_run(places, "routing", table, results=lambda folder: bits(folder / "routing", "*.csv")),
         "save": saved(places),
-        "predict": on_run(
-            places,
-            "predict",
-            f"scene={places.corner}",
-            "block=4",
-            "batch=8",
-            results=lambda folder: bits(folder / "maps", "*.tif", "*.npy", "*.csv"),
-        ),
+        "predict": mapped(places, places.corner),
+        "predict rasters": mapped(places, places.field),
         "reproduce": reproduced(places),
     }

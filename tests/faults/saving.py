@@ -4,17 +4,25 @@ import sys
 from pathlib import Path
 
 import mamol
+from mamol.core.errors import MamolError
+from tests.lines import Finished
 
 
-def main(run: str, folder: str) -> None:
-    """Saves a run's adapter.
+def here(run: str, folder: str) -> Finished:
+    """Saves a run's adapter, as the command does.
 
     Args:
         run: The run's folder.
         folder: Of the adapter; it must not be there.
     """
-    mamol.load(Path(run), num_gpus=0).save(Path(folder))
+    try:
+        mamol.load(Path(run), num_gpus=0).save(Path(folder))
+    except (MamolError, OSError) as error:
+        return Finished(1, "", f"error: {error}\n")
+    return Finished(0, "", "")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    done = here(*sys.argv[1:])
+    sys.stderr.write(done.stderr)
+    sys.exit(done.returncode)

@@ -1,15 +1,13 @@
 """Commands that write, killed at any change of a file: what was there is whole, and the same command ends as ever."""
 
+import os
 import shutil
 import signal
 from pathlib import Path
 
-import pandas as pd
 import pytest
+import rasterio.shutil
 
-from mamol.api import pretrain
-from mamol.backbones.mixture.tower import NAMED
-from mamol.evaluation import reconstructions
 from tests.faults.commands import Places, cases, litter
 from tests.faults.conftest import WHOLE
 from tests.faults.kills import SIGNALS, changes_of, killed_at
@@ -27,18 +25,8 @@ COMMANDS = (
     "save",
     "predict",
 )
-LARGE = ("train tiles",)
+LARGE = ("train tiles", "predict rasters")
 """Whose way is that of another one in most parts: with ``make faults`` alone."""
-
-
-@pytest.fixture
-def small_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little to train and to score, and pictures without content, which take longer than the rest."""
-    monkeypatch.setitem(NAMED, "tiny", (16, 2, 2))
-    monkeypatch.setattr(reconstructions, "WINDOWS", 16)
-    monkeypatch.setattr(pretrain, "picture_of", lambda network, grounds, seed, title: None)
-    monkeypatch.setattr(pretrain, "training_curves", lambda history, title: pd.DataFrame())
-    monkeypatch.setattr(pretrain, "save_figure", lambda figure, path: path.write_bytes(b"no picture"))
 
 
 @pytest.mark.usefixtures("no_pictures", "small_pretraining")
@@ -63,3 +51,23 @@ def test_a_killed_command_goes_on_to_the_same_end(name: str, places: Places, tmp
         assert case.results(folder) == wanted, (moment, count, sign)
         assert not litter(folder), (moment, count, sign)
         shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_what_gdal_left_of_a_killed_map_is_removed(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plain raster before the one for the cloud, and the overviews, which GDAL builds beside it."""
+    case, folder = cases(places)["predict rasters"], tmp_path / "folder"
+    case.begin(folder)
+
+    def killed(source: Path, target: Path, **options: object) -> None:
+        target.with_name(f"{target.name}.ovr.tmp").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rasterio.shutil, "copy", killed)
+        assert killed_at(None, signal.SIGKILL, folder, lambda: case.work(folder))
+    assert len(litter(folder)) == 2
+    case.work(folder)
+    assert not litter(folder)

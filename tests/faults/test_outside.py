@@ -22,7 +22,7 @@ COMMANDS = (
     "evaluate",
     "routing",
     "save",
-    "predict",
+    "predict rasters",
     "reproduce",
 )
 

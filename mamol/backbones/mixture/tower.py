@@ -13,12 +13,14 @@ from mamol.backbones.mixture.experts import Dense, Knowledge, Mixture, Told
 from mamol.core.backbone import MLP, Backbone, Origin
 from mamol.core.errors import MamolError
 from mamol.core.modality import WINDOW, Modality
-from mamol.core.plain import Size, fitted, record
+from mamol.core.plain import Size, fitted, record, shown
 from mamol.core.streams import VISUAL, Streams
 
 NAMED = {"tiny": (128, 12, 2), "small": (384, 12, 6), "base": (768, 12, 12)}
 """Name of a size to width, layers and heads; those of ``backbone=tiny``, ViT-S and ViT-B."""
 NUMBERS = ("width", "layers", "heads", "hidden", "grid", "experts", "top_k")
+LARGEST = 2**14
+"""Of each; a file decides on them before anything is allocated."""
 
 
 class Sensor(TypedDict):
@@ -62,8 +64,8 @@ class Sizes:
         """
         for name in NUMBERS:
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise MamolError(f"{name} is {value!r}, expected a whole number from 1")
+            if type(value) is not int or not 1 <= value <= LARGEST:
+                raise MamolError(f"{name} is {shown(value)}, expected a whole number from 1 to {LARGEST}")
         if self.width % self.heads:
             raise MamolError(f"heads is {self.heads}, expected a divisor of the width {self.width}")
         if self.top_k > self.experts:
