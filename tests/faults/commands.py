@@ -200,15 +200,14 @@ def saved(places: Places) -> Case:
     return Case(line, lambda folder: bits(folder, "adapter/*"))
 
 
-def mapped(places: Places, scene: Path) -> Case:
+def mapped(places: Places, scene: Path, *words: str) -> Case:
     """Maps of a scene, in two blocks."""
     kinds = ("*.npy", "*.tif", "*.qml", "*.csv")
-    return on_run(
-        places, "predict", f"scene={scene}", "block=4", "batch=8", results=lambda folder: bits(folder / "maps", *kinds)
-    )
+    given = (f"scene={scene}", "block=4", "batch=8", *words)
+    return on_run(places, "predict", *given, results=lambda folder: bits(folder / "maps", *kinds))
 
 
-def reproduced(places: Places) -> Case:
+def reproduced(places: Places, *words: str) -> Case:
     """A table of one method, whose run is a process of its own."""
     small = (*QUICK, "threads=1", "max_epoch=4", "limit_batches=2", "seeds=1")
     given = ("table5", "datasets=synthetic", "methods=baseline", "rates=0.7", *small)
@@ -218,7 +217,7 @@ def reproduced(places: Places) -> Case:
 
     def line(folder: Path) -> Line:
         where = (f"data_root={folder / 'data'}", f"log_dir={folder / 'log'}")
-        return ("run.py", "reproduce", "with", *given, *where)
+        return ("run.py", "reproduce", "with", *given, *where, *words)
 
     return Case(line, lambda folder: bits(folder, "table5/*.csv", "table5/*.md", "table5/*.tex"), begin)
 
