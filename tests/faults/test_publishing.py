@@ -52,6 +52,17 @@ def test_killed_at_any_moment_the_old_or_the_new_files_are_whole(sign: signal.Si
     assert moment >= 7  # two files, the journal and its rename, two renames, two removals
 
 
+def test_what_a_journal_lists_is_not_swept_away(folder: Path) -> None:
+    """By one who writes another file there before the listed ones were renamed."""
+    moment = 0
+    while killed_at(moment, signal.SIGKILL, folder, lambda: write(folder)) and not (folder / JOURNAL).is_file():
+        moment += 1
+    with replacing(folder / "d") as temporary:
+        temporary.write_text("d")
+    finish_publishing(folder)
+    assert content_of(folder) == NEW | {"d": "d"}
+
+
 def test_a_failure_leaves_the_old_files_and_nothing_else(folder: Path) -> None:
     def fail() -> None:
         with publishing(folder) as place:
