@@ -28,7 +28,8 @@ class Finished:
 
 def start(script: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen[str]:
     """Starts ``python <script> <arguments>``."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for scripts in folders
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": search}
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)

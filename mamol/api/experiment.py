@@ -25,7 +25,7 @@ from mamol.training.checkpoints import DAMAGED, checkpoint_file, data_identity, 
 from mamol.training.machine import decide_threads, devices_of, use_threads
 from mamol.training.module import Classifier
 from mamol.training.resume import resumable
-from mamol.training.runs import claim_folder, is_rank_zero, wanted_folder
+from mamol.training.runs import claim_folder, is_rank_zero, undisturbed, wanted_folder
 from mamol.training.trainer import accumulation, make_trainer
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ class Experiment:
         wanted = wanted_folder(run.log_dir, run.exp_name, run.seed)
         return claim_folder(wanted) if is_rank_zero() else wanted
 
+    @undisturbed
     def run(self, folder: Path) -> str:
         """Trains, unless ``test_only``, then tests the best checkpoint.
 

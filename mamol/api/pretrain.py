@@ -29,7 +29,7 @@ from mamol.training.checkpoints import DAMAGED, read_pickle
 from mamol.training.machine import decide_threads, devices_of, use_threads
 from mamol.training.pretraining import SOURCES, KeepPretraining, Pretrainer
 from mamol.training.resume import refuse_other_options, stored_settings
-from mamol.training.runs import claim_folder, folder_to_continue, is_rank_zero, wanted_folder
+from mamol.training.runs import claim_folder, folder_to_continue, is_rank_zero, undisturbed, wanted_folder
 from mamol.training.trainer import accumulation, make_trainer
 
 logger = logging.getLogger(__name__)
@@ -121,6 +121,7 @@ class Pretraining:
         wanted = wanted_folder(run.log_dir, run.exp_name, run.seed)
         return claim_folder(wanted) if is_rank_zero() else wanted
 
+    @undisturbed
     def run(self, folder: Path) -> str:
         """Trains and writes.
 

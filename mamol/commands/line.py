@@ -73,9 +73,10 @@ class CommandLine:
             sys.stderr.write(f"error: {error}\n")
             return 1
         except OSError as error:
-            if error.filename is None:
+            path = error.filename2 or error.filename  # of two, such as of a copy, the one that is written
+            if path is None:
                 raise
-            sys.stderr.write(f"error: {error.filename}: {error.strerror}; free some disk, or give another folder\n")
+            sys.stderr.write(f"error: {path}: {error.strerror}; free some disk, or give another folder\n")
             return 1
         except SystemExit as leaving:
             if not isinstance(leaving.code, str):

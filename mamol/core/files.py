@@ -16,7 +16,8 @@ from typing import Any
 from mamol.core.errors import MamolError
 
 JOURNAL = ".publishing.json"
-_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)@(?P<host>[^@]*)\.tmp")
+_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)@(?P<host>[^@]*?)\.tmp(\..+)?")
+"""With what libraries put behind the name, such as GDAL for overviews."""
 
 
 def _temporary(path: Path) -> Path:
@@ -28,9 +29,11 @@ def sweep(folder: Path) -> None:
     """Removes what killed processes of this machine left half-written in a folder.
 
     Args:
-        folder: It need not be there.
+        folder: It need not be there. Files that its journal lists are whole, and stay until they are renamed.
     """
-    for path in folder.glob(".*.tmp"):
+    if (folder / JOURNAL).is_file():
+        return
+    for path in folder.glob(".*.tmp*"):
         found = _TEMPORARY.fullmatch(path.name)
         if not found or found["host"] != platform.node() or _alive(int(found["process"])):
             continue
@@ -127,7 +130,7 @@ def publishing(folder: Path, gone: Collection[str] = ()) -> Iterator[Callable[[s
             yield place
             write_json(folder / JOURNAL, {"new": wanted, "gone": sorted(gone)})
         except BaseException:
-            for name in wanted.values():
+            for name in () if (folder / JOURNAL).is_file() else wanted.values():  # what is listed is renamed
                 (folder / name).unlink(missing_ok=True)
             raise
         finish_publishing(folder)

@@ -125,7 +125,7 @@ def write_layer(path: Path, layer: Layer, blocks: Blocks, shape: tuple[int, int]
     """
     with replacing(path) as target, warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        plain = target.with_suffix(".plain")
+        plain = target.with_name(f"{target.name}.plain")  # swept with it where a killed process left it
         try:
             written = _write_plain(plain, layer, blocks, shape, info)
             rasterio.shutil.copy(

@@ -2,11 +2,16 @@
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from functools import wraps
 from pathlib import Path
+from typing import TypeVar
 
 from mamol.core.errors import MamolError
-from mamol.core.files import sweep
+from mamol.core.files import alone, sweep
+
+Own = TypeVar("Own")
 
 NODE_VARIABLES = ("NODE_RANK", "GROUP_RANK")  # Lightning's and torchrun's number of a node
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # where Lightning looks for its own
@@ -73,6 +78,24 @@ def is_rank_zero() -> bool:
 
     local: int = getattr(rank_zero_only, "rank", 0)
     return local == 0 and ("RANK" in os.environ or node == "0")
+
+
+def undisturbed(run: Callable[[Own, Path], str]) -> Callable[[Own, Path], str]:
+    """Has a run refused while another process writes to its folder, as where it is continued twice at once.
+
+    Args:
+        run: A method that takes the folder.
+
+    Returns:
+        The method; it raises a ``MamolError`` that names the folder.
+    """
+
+    @wraps(run)
+    def locked(own: Own, folder: Path) -> str:
+        with alone(folder) if is_rank_zero() else nullcontext():
+            return run(own, folder)
+
+    return locked
 
 
 def folder_to_continue(checkpoint: Path) -> Path:

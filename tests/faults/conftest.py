@@ -1,8 +1,17 @@
-"""How much is tried: a part with all tests, the whole with ``make faults``."""
+"""How much is tried: a part with all tests, the whole with ``make faults``; and what the commands read."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from mamol.api import pretrain
+from mamol.backbones.mixture.tower import NAMED
+from mamol.evaluation import reconstructions
+from tests.faults.commands import TILES, Places, cases
+from tests.lines import tables
+from tests.placed import write_placed
 
 WHOLE = os.environ.get("FAULTS") == "whole"
 
@@ -11,3 +20,45 @@ WHOLE = os.environ.get("FAULTS") == "whole"
 def share() -> float:
     """Of the trials of ``make faults`` that are made."""
     return 1.0 if WHOLE else 0.02
+
+
+@pytest.fixture(scope="session")
+def places(
+    scene_folder: Path,
+    corner_folder: Path,
+    table_folder: Path,
+    finished_run: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Places:
+    """What the commands read, which nobody changes."""
+    tiles = tmp_path_factory.mktemp("tiles")
+    done = tables("--dataset", "synthetic", "--root", scene_folder, "--out", tiles, *TILES)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    field = write_placed(scene_folder, tmp_path_factory.mktemp("field") / "field", "field", slice(8), slice(10)).parent
+    return Places(scene_folder, corner_folder, field, table_folder, tiles, finished_run)
+
+
+@pytest.fixture
+def small_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little to train and to score, and pictures without content, which take longer than the rest."""
+    shrink(monkeypatch)
+
+
+def shrink(patch: pytest.MonkeyPatch) -> None:
+    """As of ``small_pretraining``."""
+    patch.setitem(NAMED, "tiny", (16, 2, 2))
+    patch.setattr(reconstructions, "WINDOWS", 16)
+    patch.setattr(pretrain, "picture_of", lambda network, grounds, seed, title: None)
+    patch.setattr(pretrain, "training_curves", lambda history, title: None)
+    patch.setattr(pretrain, "save_figure", lambda figure, path: path.write_bytes(b"no picture"))
+
+
+@pytest.fixture(scope="session")
+def pretrained(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of ``pretrain`` as of ``commands.cases``, finished."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        cases(places)["pretrain"].work(folder)
+    return folder

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDED, FAILED = 0, 70
 """Exit statuses of the process: the work was done; it ended with an exception."""
 
@@ -64,9 +65,9 @@ def _child(moment: int | None, sign: signal.Signals, folder: str, work: Callable
         nonlocal passed
         changes = event in CHANGES or (event == "open" and _writes(arguments))
         if changes and str(arguments[0]).startswith(folder):
-            if passed == moment:
+            passed += 1  # first: Ctrl-C raises at once
+            if passed - 1 == moment:
                 os.kill(os.getpid(), sign)
-            passed += 1
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

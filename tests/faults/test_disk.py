@@ -9,17 +9,26 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from mamol.api.experiment import Experiment
 from mamol.core.errors import MamolError
+from mamol.core.seal import verify
 from mamol.core.settings import Settings
 from mamol.data.tables import open_tables
 from mamol.evaluation.results import read_metrics
+from tests.faults.commands import Places, cases, litter
+from tests.faults.conftest import WHOLE
 from tests.lines import QUICK, Finished, run, tables
 
 PAGE = 4096
+LIMITS = 20
+SHORT = ("make_arrow scene", "pretrain")
+SHORT_LARGE = ("make_arrow tiles", "train", "test_only", "evaluate", "routing", "save", "predict", "predict rasters")
+"""Commands; with ``make faults`` the second ones, too."""
 NOBODY = 65534
 
 
@@ -61,7 +70,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("command", ["make_arrow", "train", "evaluate", "predict"])
+@pytest.mark.parametrize("command", ["make_arrow", "train", "pretrain", "evaluate", "predict"])
 def test_a_full_disk_is_one_line(
     command: str,
     scene_folder: Path,
@@ -70,6 +79,7 @@ def test_a_full_disk_is_one_line(
     finished_run: Path,
     tmp_path: Path,
     no_pictures: None,
+    small_pretraining: None,
 ) -> None:
     (best,) = (finished_run / "checkpoints").glob("best*")
     kept = tmp_path / "run" / "checkpoints" / best.name
@@ -84,6 +94,10 @@ def test_a_full_disk_is_one_line(
         "make_arrow": (lambda: tables(*build), 10_000),
         "train": (
             lambda: run("with", "remote", *quick, table, f"log_dir={tmp_path / 'log'}", "max_epoch=1"),
+            100_000,
+        ),
+        "pretrain": (
+            lambda: run("pretrain", "with", *quick, table, f"log_dir={tmp_path / 'log'}", "max_epoch=1"),
             100_000,
         ),
         "evaluate": (lambda: run("evaluate", *on_run, table, "evaluate_ratios=[0.0]"), 300),
@@ -101,6 +115,55 @@ def test_a_full_disk_is_one_line(
     after = snapshot(tmp_path)
     assert {name: after.get(name) for name in before} == before
     assert not [name for name in after if name.endswith(".tmp")]
+
+
+def assert_whole(path: Path, wanted: Path) -> None:
+    """A file that is there holds all of something: of an earlier epoch, a block of a map, or what it ends with."""
+    if path.suffix == ".json":
+        assert json.loads(path.read_text()), path
+    elif path.suffix in (".ckpt", ".parquet", ".safetensors"):
+        assert verify(path, ""), path
+    elif path.suffix == ".npz":
+        with np.load(path) as content:
+            assert [content[name] for name in content], path
+    elif path.name == "history.csv":
+        assert pd.read_csv(path)["epoch"].diff().dropna().eq(1).all(), path
+    elif path.suffix not in (".png", ".lock"):
+        assert path.read_bytes() == wanted.read_bytes(), path
+
+
+@pytest.mark.usefixtures("no_pictures", "small_pretraining")
+@pytest.mark.parametrize("name", [*SHORT, *(SHORT_LARGE if WHOLE else ())])
+def test_a_short_write_is_one_line_and_leaves_no_part_of_a_file(
+    name: str, places: Places, tmp_path: Path, share: float
+) -> None:
+    """The second half of a file, or its last byte, has no place: ``write`` takes fewer bytes than it is given.
+
+    With more disk it goes on as after a kill.
+    """
+    case, whole = cases(places)[name], tmp_path / "whole"
+    case.begin(whole)
+    before = snapshot(whole)
+    case.work(whole)
+    sizes = {len(content) for name, content in snapshot(whole).items() if name not in before}
+    limits = sorted({limit for size in sizes for limit in (size // 2, size - 1) if size > 1})
+    tried = min(len(limits), max(2, round(LIMITS * share)))
+    for number in range(tried):
+        limit = limits[int(len(limits) * (number + 0.5) / tried)]
+        folder = tmp_path / str(limit)
+        case.begin(folder)
+        done = with_little_disk(lambda: case.done(folder), limit)  # noqa: B023 - done at once
+        if done.returncode:
+            assert str(folder) in error_of(done), limit
+        else:  # only a record beside the results was short
+            assert case.results(folder) == case.results(whole), limit
+        for path in folder.rglob("*.*"):
+            if path.is_file() and not {"sacred", "tensorboard"} & set(path.parts):
+                assert_whole(path, whole / path.relative_to(folder))
+        assert not litter(folder), limit
+        case.work(folder)
+        assert case.results(folder) == case.results(whole), limit
+        shutil.rmtree(folder)
 
 
 def error_of(done: Finished) -> str:
@@ -124,7 +187,7 @@ def read_only(scene_folder: Path, table_folder: Path, finished_run: Path) -> Ite
             path.chmod(0o755)
 
 
-@pytest.mark.parametrize("command", ["make_arrow", "train", "evaluate", "routing"])
+@pytest.mark.parametrize("command", ["make_arrow", "train", "pretrain", "evaluate", "routing"])
 def test_a_read_only_folder_is_one_line(command: str, read_only: Path) -> None:
     """Tables and raw data are read from there; what cannot be written is told by its folder."""
     table, quick = f"data_root={read_only / 'table'}", (*QUICK, "threads=1")
@@ -133,6 +196,7 @@ def test_a_read_only_folder_is_one_line(command: str, read_only: Path) -> None:
     work: dict[str, tuple[Callable[[], Finished], str]] = {
         "make_arrow": (lambda: tables(*build), "out"),
         "train": (lambda: run("with", "remote", *quick, table, f"log_dir={read_only}", "max_epoch=1"), ""),
+        "pretrain": (lambda: run("pretrain", "with", *quick, table, f"log_dir={read_only}", "max_epoch=1"), ""),
         "evaluate": (lambda: run("evaluate", *on_run, "evaluate_ratios=[0.0]"), "run/evaluation"),
         "routing": (lambda: run("routing", *on_run), "run/routing"),
     }

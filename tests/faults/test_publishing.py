@@ -128,3 +128,12 @@ def test_a_second_writer_that_fails_loses_nothing_of_a_killed_one(folder: Path) 
     with pytest.raises(ZeroDivisionError):
         fail(folder)
     assert content_of(folder) == NEW
+
+
+def test_what_a_journal_lists_is_not_swept_away(folder: Path) -> None:
+    """By one who writes another file there before the listed ones were renamed."""
+    killed_behind_the_journal(folder)
+    with replacing(folder / "d") as temporary:
+        temporary.write_text("d")
+    finish_publishing(folder)
+    assert content_of(folder) == NEW | {"d": "d"}

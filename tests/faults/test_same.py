@@ -1,20 +1,38 @@
-"""The same masks and predictions, however many processes and workers there are and whatever the layout of the table.
+"""The same masks and predictions, wherever they are made, by however many processes and workers, in either layout.
 
-Workers and layouts change no bit. Processes add gradients in another order, so that weights differ by rounding; how far
-that goes after two epochs is bounded here.
+Workers, layouts and launchers change no bit. Processes add gradients in another order, so that weights differ by
+rounding; how far that goes after two epochs is bounded here.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from mamol.evaluation.predictions import PROBABILITY, read_predictions
+from mamol.evaluation.results import read_metrics
+from tests.faults.commands import Places, mapped, reproduced
 from tests.faults.conftest import WHOLE
-from tests.lines import QUICK, process, tables, trained
+from tests.lines import QUICK, process, run, tables, trained
 
 ROUNDING = 2e-3
 """Largest difference of a probability between one process and several."""
+
+LAUNCHERS = [
+    pytest.param("local", marks=pytest.mark.skipif(not WHOLE, reason="takes half a minute; make faults does it")),
+    *(
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                find_spec(package) is None, reason=f"{package} is an extra: pip install -r requirements-{name}.txt"
+            ),
+        )
+        for name, package in (("ray", "ray"), ("slurm", "submitit"))
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +71,39 @@ def test_processes_differ_by_rounding_alone(processes: int, alone: Path, table_f
     done = process("run.py", "with", "remote", *quick, *given)
     assert done.returncode == 0, done.stderr[-1500:]
     same(alone, tmp_path / "several_seed0", within=ROUNDING)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_changes_no_bit_of_a_run(
+    launcher: str, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its options are written down for its process; with the same ones it is done again in this process."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    case = reproduced(places, f"launcher={launcher}")
+    case.begin(tmp_path)
+    case.work(tmp_path)
+    runs = tmp_path / "log" / "runs"
+    (options,) = runs.glob("jobs/*_seed0.json")
+    assert run("with", options, f"log_dir={tmp_path / 'here'}").returncode == 0
+    (there,), (here,) = (folder.glob("*_seed0") for folder in (runs, tmp_path / "here"))
+    same(here, there, within=0)
+    assert read_metrics(here)["missing"] == read_metrics(there)["missing"]
+    first, second = (load_file(next(folder.glob("checkpoints/best*"))) for folder in (here, there))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_changes_no_bit_of_a_map(
+    launcher: str, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    results = []
+    for name, words in (("here", ()), ("there", (f"launcher={launcher}", "jobs=2"))):
+        case = mapped(places, places.field, *words)
+        case.begin(tmp_path / name)
+        case.work(tmp_path / name)
+        results.append(case.results(tmp_path / name))
+    assert results[0] == results[1]
+    assert results[0]

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,16 @@ import pandas as pd
 import pytest
 import torch
 
+from mamol.backbones.mixture.folder import read_pretrained, write_pretrained
 from mamol.core.errors import MamolError
 from mamol.core.seal import UNSEALED, read_sealed_json, seal, verify, write_sealed_json
 from mamol.data.scenetable import SceneTable
 from mamol.evaluation.predictions import read_predictions
 from mamol.evaluation.results import read_metrics
 from mamol.training.checkpoints import read_checkpoint, read_pickle
+from tests.faults.commands import Places
 from tests.faults.mutations import mutations
+from tests.mixtures import small_mixture
 
 WHOLE = 10_000
 """Mutations of ``make faults``, of all kinds of files together."""
@@ -43,6 +48,11 @@ def of_metrics(path: Path) -> object:
     return read_metrics(path.parent)
 
 
+def of_backbone(path: Path) -> object:
+    found = read_pretrained(path.parent)
+    return found.sizes.to_json(), found.tensors(), found.sources, found.card
+
+
 def of_predictions(path: Path) -> object:
     kept = read_predictions(path)
     return kept, kept.attrs
@@ -50,10 +60,13 @@ def of_predictions(path: Path) -> object:
 
 KINDS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "table": ("train.arrow", of_table),
+    "table of tiles": ("train.arrow", of_table),
     "best checkpoint": ("checkpoints/best*.safetensors", of_checkpoint),
     "last checkpoint": ("checkpoints/last.ckpt", of_last),
     "metrics": ("metrics.json", of_metrics),
     "predictions": ("predictions.parquet", of_predictions),
+    "backbone": ("backbone.json", of_backbone),
+    "weights of a backbone": ("backbone.safetensors", of_backbone),
 }
 
 
@@ -89,15 +102,27 @@ def outcome(read: Callable[[Path], object], path: Path) -> bytes | str:
         return str(error)
 
 
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backbone as of ``pretrain``, but small."""
+    made = replace(small_mixture({"hsi": 3, "sar": 2}, layers=2), sources={"a/hsi.npy": "0" * 64}, card={"steps": 3})
+    folder = tmp_path_factory.mktemp("made") / "backbone"
+    write_pretrained(folder, made)
+    return folder
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_damage_is_read_as_another_value(
-    kind: str, table_folder: Path, finished_run: Path, tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture
+    kind: str, places: Places, backbone: Path, tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither is there another end than one line."""
     caplog.set_level(logging.ERROR)
     pattern, read = KINDS[kind]
-    (source,) = (table_folder if kind == "table" else finished_run).glob(pattern)
+    folder = {"table": places.table, "table of tiles": places.tiles}.get(kind, places.finished)
+    (source,) = (backbone if read is of_backbone else folder).glob(pattern)
     content, path = source.read_bytes(), tmp_path / source.name
+    if read is of_backbone:
+        shutil.copytree(backbone, tmp_path, dirs_exist_ok=True)
     path.write_bytes(content)
     wanted, refused = told(read(path)), 0
     for what, damaged in mutations(content, int(WHOLE * share / len(KINDS)), seed=len(kind)):

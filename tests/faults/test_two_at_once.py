@@ -1,11 +1,13 @@
 """Two commands that write the same files at the same time: the second one is refused by name, and nothing is mixed."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from scipy.io import loadmat, savemat
 
 from mamol.core.files import alone
+from tests.faults.commands import Places, cases
 from tests.lines import QUICK, run, tables
 
 
@@ -51,6 +53,22 @@ def test_a_second_map_with_other_options(
         assert second.returncode == 1
         assert "another process is writing there; wait for its end" in second.stderr
     assert run(*given, "batch=16").returncode == 0
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_a_training_is_not_continued_twice_at_once(
+    command: str, places: Places, pretrained: Path, tmp_path: Path, small_pretraining: None
+) -> None:
+    """Two that begin get a folder each; two that continue the same one would share its."""
+    source = next(pretrained.glob("killed*")) if command == "pretrain" else places.finished
+    run = tmp_path / "killed_seed0"
+    shutil.copytree(source, run, ignore=shutil.ignore_patterns("metrics.json", "sacred"))
+    case = cases(places)[command]
+    with alone(run), pytest.raises(RuntimeError, match=f"{run}: another process is writing there; wait for its end"):
+        case.work(tmp_path)
+    assert not (run / "metrics.json").exists()
+    case.work(tmp_path)
+    assert (run / "metrics.json").is_file()
 
 
 def test_a_second_table_in_the_same_folder(scene_folder: Path, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ Or read as what was meant. Where a value is another one of the same type, at lea
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mamol.api.adapter import _scores
+from mamol.backbones.mixture.folder import DESCRIPTION, read_pretrained, tower_of, write_pretrained
+from mamol.core.backbone import Origin
 from mamol.core.errors import MamolError
-from mamol.core.seal import KEY, UNSEALED, seal
+from mamol.core.seal import KEY, UNSEALED, read_sealed_json, seal
 from mamol.data.imagetext.facts import ImageTextOptions
 from mamol.data.imagetext.prepare import prepare
 from mamol.data.imagetext.table import ImageTextTable
@@ -34,6 +38,7 @@ from tests.data.imagetext.trees import mmimdb_tree
 from tests.faults.tampering import VALUES, tampered
 from tests.faults.test_seals import told
 from tests.lines import tables
+from tests.mixtures import small_mixture
 
 
 def used_scene(path: Path) -> object:
@@ -71,6 +76,13 @@ OPTIONAL = re.compile(
 """What checkpoints may leave open, and numbers in results that need not be defined."""
 
 
+def used_backbone(path: Path) -> object:
+    """The tower, where each sensor begins, and the scenes that it saw."""
+    made = read_pretrained(path.parent)
+    tower = tower_of(made, made.sizes.grid, Origin(str(path), seen=frozenset(made.sources.values())))
+    return made.sizes.to_json(), tower.weights.state_dict(), tower.starts, sorted(tower.origin.seen), made.card
+
+
 def used_last(path: Path) -> object:
     """What a training goes on from."""
     return read_checkpoint(path), stored_settings(path)
@@ -101,6 +113,14 @@ def copied(source: Path, target: Path) -> Path:
     for path in source.glob("*.arrow"):
         (target / path.name).write_bytes(path.read_bytes())
     return target / "train.arrow"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Sealed, where there can be a seal; NaN is written, too."""
+    path.write_text(json.dumps(content))
+    if isinstance(content, dict):
+        path.write_text(json.dumps({**content, KEY: UNSEALED}))
+        seal(path)
 
 
 def metadata_of(path: Path) -> Any:
@@ -167,21 +187,25 @@ def test_last_checkpoints(finished_run: Path, tmp_path: Path) -> None:
                 pytest.fail(f"{key} is {name}: {used_last(path)}")
 
 
+def test_backbones(tmp_path: Path) -> None:
+    """Of a pre-training; what its card says is for people alone."""
+    made = replace(small_mixture({"hsi": 3, "sar": 2}, layers=2), sources={"a/hsi.npy": "0" * 64})
+    write_pretrained(tmp_path / "backbone", made)
+    path = tmp_path / "backbone" / DESCRIPTION
+    content = read_sealed_json(path, "")
+
+    assert check(content, partial(write_json, path), used_backbone, path) > 200
+
+
 def test_results_of_a_test(finished_run: Path, tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     content = read_metrics(finished_run)
-
-    def write(changed: Any) -> None:
-        path.write_text(json.dumps(changed))
-        if isinstance(changed, dict):
-            path.write_text(json.dumps({**changed, KEY: UNSEALED}))
-            seal(path)
 
     def use(path: Path) -> object:
         kept = read_metrics(path.parent)
         return kept, _scores(kept)
 
-    assert check(content, write, use, path) > 500
+    assert check(content, partial(write_json, path), use, path) > 500
 
 
 def test_predictions(finished_run: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +18,7 @@ from mamol.core.errors import MamolError
 from mamol.core.files import replacing_folder
 from mamol.core.fingerprint import fingerprint
 from mamol.core.modality import Modality
+from mamol.core.plain import fitted
 from mamol.core.seal import KEY as SEAL
 from mamol.core.seal import UNSEALED, read_sealed_json, seal, verify, write_sealed_json
 from mamol.core.version import VERSION
@@ -27,6 +28,15 @@ FORMAT = 1
 AGAIN = "copy the folder again, or pre-train again"
 TOWER, EMBEDDING = "tower.", "embedding."
 """How the names of tensors begin; behind the second comes the number of the sensor."""
+
+
+class Description(TypedDict):
+    """What JSON says beside format and version."""
+
+    sizes: dict[str, Any]
+    weights: str
+    sources: dict[str, str]
+    card: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -129,13 +139,13 @@ def read_pretrained(folder: Path) -> Pretrained:
     if content.get("weights") != fingerprint(tensors):
         raise MamolError(f"{weights}: belongs to another {DESCRIPTION} than the one beside it; {AGAIN}")
     try:
-        sizes = Sizes.from_json(content["sizes"])
-        sources, card = dict(content["sources"]), dict(content["card"])
-    except (MamolError, KeyError, TypeError, ValueError) as error:
+        described: Description = fitted(content, Description, "its description")
+        sizes = Sizes.from_json(described["sizes"])
+    except ValueError as error:
         raise MamolError(f"{path}: {error}; {AGAIN}") from error
     state = _beginning_with(TOWER, tensors)
     embeddings = [_beginning_with(f"{EMBEDDING}{number}.", tensors) for number in range(len(sizes.sensors))]
-    return Pretrained(sizes, state, embeddings, sources, card)
+    return Pretrained(sizes, state, embeddings, described["sources"], described["card"])
 
 
 def _beginning_with(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,21 @@ from mamol.backbones.mixture.experts import Dense, Knowledge, Mixture, Told
 from mamol.core.backbone import MLP, Backbone, Origin
 from mamol.core.errors import MamolError
 from mamol.core.modality import WINDOW, Modality
+from mamol.core.plain import Size, fitted, record, shown
 from mamol.core.streams import VISUAL, Streams
 
 NAMED = {"tiny": (128, 12, 2), "small": (384, 12, 6), "base": (768, 12, 12)}
 """Name of a size to width, layers and heads; those of ``backbone=tiny``, ViT-S and ViT-B."""
 NUMBERS = ("width", "layers", "heads", "hidden", "grid", "experts", "top_k")
+LARGEST = 2**14
+"""Of each; a file decides on them before anything is allocated."""
+
+
+class Sensor(TypedDict):
+    """One of them in JSON."""
+
+    name: str
+    bands: Size
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,8 @@ class Sizes:
         """
         for name in NUMBERS:
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise MamolError(f"{name} is {value!r}, expected a whole number from 1")
+            if type(value) is not int or not 1 <= value <= LARGEST:
+                raise MamolError(f"{name} is {shown(value)}, expected a whole number from 1 to {LARGEST}")
         if self.width % self.heads:
             raise MamolError(f"heads is {self.heads}, expected a divisor of the width {self.width}")
         if self.top_k > self.experts:
@@ -104,14 +114,15 @@ class Sizes:
             content: Of ``to_json``.
 
         Raises:
-            MamolError: A key is missing or unknown, or a size does not fit.
+            ValueError: A key is missing or unknown, a value is of another type, or a size does not fit.
         """
+        values = dict(content)
         try:
-            values = dict(content)
-            sensors = tuple(Modality(str(each["name"]), WINDOW, int(each["bands"])) for each in values.pop("sensors"))
-            return cls(**{**values, "mixtures": tuple(values.pop("mixtures")), "sensors": sensors})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise MamolError(f"its sizes are described in another way ({error!r})") from error
+            described = fitted(values.pop("sensors"), tuple[Sensor, ...], "sensors")
+            sensors = tuple(Modality(each["name"], WINDOW, each["bands"]) for each in described)
+            return cls(**record(values, cls), sensors=sensors)
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"its sizes are described in another way ({error!r})") from error
 
 
 class Layer(nn.Module):
