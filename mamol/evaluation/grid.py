@@ -185,8 +185,16 @@ def _rows(result: dict[str, Any], scores: Sequence[str]) -> list[dict[str, Any]]
     return [{"present": name, **{key: row[key] for key in ("n", *scores)}} for name, row in patterns.items()]
 
 
-def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.DataFrame:
-    """All samples that can be under each pattern, with the number of each class."""
+def score_patterns(probabilities: NDArray[np.float32], trained: Trained) -> pd.DataFrame:
+    """The scores under each pattern by itself, of all samples that can be under it.
+
+    Args:
+        probabilities: Of ``all_predictions``.
+        trained: Checkpoint and tables.
+
+    Returns:
+        A row per pattern, ``present``: ``n``, the task's scores, and one score of each class.
+    """
     rows = []
     natural = natural_or_all(trained.table, trained.modalities)
     for pattern in all_patterns(len(trained.modalities)):
@@ -201,7 +209,7 @@ def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.Dat
 
 
 def _write(folder: Path, trained: Trained, probabilities: NDArray[np.float32], masks: Drawn) -> str:
-    grid, patterns = score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained)
+    grid, patterns = score_grid(probabilities, trained, masks), score_patterns(probabilities, trained)
     scenes = score_scenes(probabilities, trained, masks)
     title = trained.title("test")
     text = _as_text(title, trained, grid[grid["present"] == ALL], patterns, scenes)
