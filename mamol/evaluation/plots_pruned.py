@@ -63,6 +63,7 @@ def _parameters(axes: Axes, before: Mapping[str, int], after: Mapping[str, int])
     axes.margins(x=0.18)
     axes.set(xlabel="parameters (thousands)", title="parameters")
     axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
 
 
 def _scores(axes: Axes, scores: pd.DataFrame) -> None:
@@ -76,10 +77,11 @@ def _scores(axes: Axes, scores: pd.DataFrame) -> None:
     names = [f"{row.score} from {row.present}" if several else str(row.present) for row in shown.itertuples()]
     axes.set_yticks(places, names, fontsize=8 if several else None)
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set(xlabel="R²" if several else first, title="scores under each pattern")
+    axes.set(xlabel="R²" if first.startswith("R²") else f"{first} (%)", title="scores under each pattern")
     if not first.startswith("R²"):
         axes.set_xlim(0, 100)
     axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
 
 
 def _shares(

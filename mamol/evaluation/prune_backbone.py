@@ -103,7 +103,7 @@ def _grounds(settings: Settings, made: Pretrained, folder: Path, kept: Sequence[
         )
     side = settings.pretrain.window or (None if data.data_root else made.sizes.grid)
     grounds = grounds_of(data.data_root, scene, dataset=data.dataset, modalities=kept, side=side)
-    known = {(each.name, each.size) for each in made.sizes.sensors}
+    known = [(each.name, each.size) for each in made.sizes.sensors]
     for ground in grounds:
         if strange := [each for each in ground.sensors if (each.name, each.size) not in known]:
             told = ", ".join(f"{name} with {bands} bands" for name, bands in known)
