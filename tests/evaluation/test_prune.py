@@ -20,7 +20,7 @@ from mamol.evaluation.saliency import shares
 from mamol.network.parameters import count
 from mamol.network.pruning import prunable, pruned
 from mamol.training.checkpoints import read_checkpoint, restore
-from tests.lines import QUICK, run
+from tests.lines import QUICK, run, trained
 
 QUIET = {"num_gpus": 0, "progress_bar": False, "threads": 1, "precision": 32}
 KEPT = ["hsi+sar", "hsi", "sar"]
@@ -158,6 +158,18 @@ def test_parameters_fall_with_tau(source: Path, small: mamol.Pruned) -> None:
     totals = [count(pruned(network, cut_of((0, 2), found, tau)))["total"] for tau in taus]
     assert totals == sorted(totals, reverse=True)
     assert totals[0] > totals[-1]
+
+
+def test_another_method_is_refused_before_anything_is_written(table_folder: Path, tmp_path: Path) -> None:
+    done = trained(tmp_path, f"data_root={table_folder}", "method=linear_probe", "max_epoch=1", "limit_batches=1")
+    before = sorted(done.rglob("*"))
+    said = run("prune", "with", *QUICK, f"load_path={done}", "keep=hsi")
+    assert said.returncode == 1
+    assert said.stderr == (
+        "error: method=linear_probe has no experts that can be taken out; prune takes runs of method=mamol on windows, "
+        "and the folders of backbones that pretrain wrote\n"
+    )
+    assert sorted(done.rglob("*")) == before
 
 
 def test_nothing_is_left_of_one_that_fails(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def cases(scene: Path, corner: Path, table: Path, finished: Path) -> dict[str, C
     def on_run(command: str, *given: str) -> Callable[[Path], None]:
         return lambda folder: succeed(run(command, "with", *quick, f"load_path={folder / 'run'}", *given))
 
+    prune = on_run("prune", f"data_root={table}", "keep=hsi,lidar", "tau=1.1")
     grid = (f"data_root={table}", "evaluate_ratios=[0.0,0.5]", "evaluate_types=[both]")
     return {
         "make_arrow patches": Case(
@@ -114,6 +115,10 @@ def cases(scene: Path, corner: Path, table: Path, finished: Path) -> dict[str, C
         "routing": Case(
             on_run("routing", f"data_root={table}"), lambda folder: bits(folder / "run" / "routing", "*.csv")
         ),
+        "prune": Case(
+            lambda folder: None if (folder / "run" / "pruned").is_dir() else prune(folder),
+            lambda folder: bits(folder / "run" / "pruned", "*.csv", "*.safetensors"),
+        ),
         "save": Case(
             lambda folder: None if (folder / "adapter").is_dir() else save(folder),
             lambda folder: bits(folder, "adapter/*"),
@@ -126,7 +131,8 @@ def cases(scene: Path, corner: Path, table: Path, finished: Path) -> dict[str, C
 
 
 @pytest.mark.parametrize(
-    "name", ["make_arrow patches", "make_arrow scene", "train", "test_only", "evaluate", "routing", "save", "predict"]
+    "name",
+    ["make_arrow patches", "make_arrow scene", "train", "test_only", "evaluate", "routing", "prune", "save", "predict"],
 )
 def test_a_killed_command_goes_on_to_the_same_end(
     name: str,
@@ -142,7 +148,7 @@ def test_a_killed_command_goes_on_to_the_same_end(
 
     def begin(folder: Path) -> Path:
         folder.mkdir()
-        if name in ("evaluate", "routing", "predict"):
+        if name in ("evaluate", "routing", "prune", "predict"):
             copied(finished_run, folder / "run")
         return folder
 
