@@ -171,7 +171,7 @@ def _scores(trained: Trained, left: Network, kept: Sequence[str], patterns: Sequ
     )
     rows = []
     tables = [
-        score_patterns(all_predictions(each), each).set_index("present")
+        score_patterns(all_predictions(each, kept), each, kept).set_index("present")
         for each in (trained, replace(trained, network=left, data=data))
     ]
     for score in trained.task.scores:
