@@ -18,7 +18,12 @@ from mamol.experiments.reproduce.reported import counterpart
 from mamol.experiments.reproduce.variants import ON_VILT, variants, vilt_folder
 from mamol.launch.job import Job
 
-ADDED = frozenset(("network", "head", "compensate", "volumetric", "window_shift", "class_weight", "loss", "augment"))
+ADDED = frozenset(
+    (
+        *("network", "head", "compensate", "volumetric", "window_shift", "class_weight", "loss", "augment"),
+        "experts_per_block",
+    )
+)
 """Options that decide the result and that the first version did not have."""
 RETIRED_DEFAULTS = {"missing_fill": 0.0}
 """Options that the first version had, with their only value in a table of the paper."""
