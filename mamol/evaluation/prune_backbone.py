@@ -64,7 +64,8 @@ def prune_backbone(settings: Settings, folder: Path) -> tuple[Path, str]:
     left = pruned(made, cut)
     scores, remark = _scores(settings, made, left, folder, grounds, patterns)
     synthetic = any(each.synthetic for each in grounds)
-    title = marked(f"pruning of backbone {folder.name}", "synthetic" if synthetic else "", random_weights=False)
+    where = ", ".join(dict.fromkeys(each.name for each in grounds))
+    title = marked(f"pruning of {folder.name} on {where}", "synthetic" if synthetic else "", random_weights=False)
     done = Pruning(
         source={"path": str(folder), "fingerprint": fingerprint(made.tensors())},
         keep=kept,
