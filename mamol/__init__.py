@@ -11,6 +11,7 @@ from mamol.core.version import VERSION as __version__
 
 if TYPE_CHECKING:  # for editors, which do not run __getattr__
     from mamol.api.experiment import Experiment
+    from mamol.api.prune import Pruned, prune
     from mamol.api.run import Run, load, train
     from mamol.api.tables import Tables, build_tables
     from mamol.core.errors import MamolError
@@ -21,11 +22,13 @@ _HOME = {
     "Experiment": "mamol.api.experiment",
     "MamolError": "mamol.core.errors",
     "Map": "mamol.evaluation.maps",
+    "Pruned": "mamol.api.prune",
     "Run": "mamol.api.run",
     "Settings": "mamol.api.run",  # with everything registered that options can name
     "Tables": "mamol.api.tables",
     "build_tables": "mamol.api.tables",
     "load": "mamol.api.run",
+    "prune": "mamol.api.prune",
     "train": "mamol.api.run",
 }
 """Public name to the file that has it."""
@@ -34,12 +37,14 @@ __all__ = [
     "Experiment",
     "MamolError",
     "Map",
+    "Pruned",
     "Run",
     "Settings",
     "Tables",
     "__version__",
     "build_tables",
     "load",
+    "prune",
     "train",
 ]
 

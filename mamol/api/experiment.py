@@ -21,7 +21,14 @@ from mamol.evaluation.text import as_text
 from mamol.network import parameters
 from mamol.network.building import network_for
 from mamol.training.callbacks import History, KeepBest, KeepLast
-from mamol.training.checkpoints import DAMAGED, checkpoint_file, data_identity, load_into, warn_of_other_pixels
+from mamol.training.checkpoints import (
+    DAMAGED,
+    checkpoint_file,
+    data_identity,
+    load_into,
+    read_checkpoint,
+    warn_of_other_pixels,
+)
 from mamol.training.machine import decide_threads, devices_of, use_threads
 from mamol.training.module import Classifier
 from mamol.training.resume import resumable
@@ -29,6 +36,18 @@ from mamol.training.runs import claim_folder, is_rank_zero, undisturbed, wanted_
 from mamol.training.trainer import accumulation, make_trainer
 
 logger = logging.getLogger(__name__)
+
+
+def _as_pruned(settings: Settings) -> Settings:
+    """The settings with the experts of a checkpoint that was pruned, unless the user says how many there are."""
+    path = settings.run.load_path
+    if not path or settings.method.experts_per_block is not None:
+        return settings
+    file = checkpoint_file(path)
+    if file.suffix != ".safetensors":
+        return settings
+    each = read_checkpoint(file)[0].network.method_options.get("experts_per_block")
+    return settings if each is None else settings.changed(experts_per_block=each)
 
 
 class Experiment:
@@ -56,6 +75,7 @@ class Experiment:
             workers=settings.machine.num_workers,
             limit=settings.training.limit_batches,
         )
+        self.settings = settings = _as_pruned(settings)
         self.accumulate = 1 if run.test_only else accumulation(settings)
         self.network = network_for(
             self.data.info, self.data.modalities, data, settings.network, settings.method, run.seed

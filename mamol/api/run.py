@@ -260,7 +260,7 @@ def load(path: Path | str, **options: Any) -> Run:  # noqa: ANN401 - of any opti
     Raises:
         MamolError: There is none, or it cannot be read.
     """
-    return Run(checkpoint_file(path), _settings(options))
+    return Run(checkpoint_file(path), settings_of(options))
 
 
 def train(tables: PathLike[str] | str, **options: Any) -> Run:  # noqa: ANN401 - of any option
@@ -276,7 +276,7 @@ def train(tables: PathLike[str] | str, **options: Any) -> Run:  # noqa: ANN401 -
     Raises:
         MamolError: Something given does not fit; nothing is written then.
     """
-    settings = _settings({**options, "data_root": fspath(tables)})
+    settings = settings_of({**options, "data_root": fspath(tables)})
     if settings.run.test_only:
         raise MamolError("test_only=True: nothing would be trained; use mamol.load(…).evaluate(…)")
     with as_a_guest():
@@ -291,8 +291,15 @@ def train(tables: PathLike[str] | str, **options: Any) -> Run:  # noqa: ANN401 -
     return Run(checkpoint_file(folder), settings.changed(resume_from="", load_path=""))
 
 
-def _settings(options: Mapping[str, Any]) -> Settings:
-    """The settings of keywords, plugins loaded."""
+def settings_of(options: Mapping[str, Any]) -> Settings:
+    """The settings of keywords, plugins loaded.
+
+    Args:
+        options: Of the command line, by name.
+
+    Raises:
+        MamolError: An option is unknown or has a value that is not allowed.
+    """
     plain = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in options.items()}
     load_plugins(listed(plain.get("plugins", ())))
     return Settings.of(plain)

@@ -79,6 +79,18 @@ COMMANDS = {
             "with scene=RAW backbone=tiny resume_from=result/mamol_seed0/checkpoints/last.ckpt",
         ),
     ),
+    "prune": Command(
+        "Cut out of a run, or of a backbone of pretrain, the network that some sensors need.",
+        (
+            *("load_path", "keep", "patterns", "tau", "data_root", "scene", "window", "clip_weights", "seed"),
+            *MACHINE,
+        ),
+        (
+            "with load_path=result/mine_seed0 keep=hsi,lidar",
+            "with load_path=result/mine_seed0 keep=hsi,lidar patterns=hsi,hsi+lidar tau=0.5",
+            "with load_path=result/mamol_seed0/backbone keep=lidar scene=RAW",
+        ),
+    ),
     "evaluate": Command(
         "Test a checkpoint at every missing rate and type.",
         (*TRAINED, "evaluate_ratios", "evaluate_types"),

@@ -40,6 +40,16 @@ def pretrain() -> None:
 
 
 @ex.command(unobserved=True)
+def prune() -> None:
+    """Cut out of load_path=<run or backbone folder> what the sensors keep=hsi,lidar need: [patterns=…] [tau=…]."""
+    from mamol.api.prune import pruning
+
+    done = pruning(line.settings)
+    line.show(done)
+    line.show(f"\n{done.folder}")
+
+
+@ex.command(unobserved=True)
 def evaluate() -> None:
     """Test load_path=<checkpoint> over a grid of missing rates and types: evaluate_ratios=…, evaluate_types=…."""
     from mamol.evaluation.grid import evaluate

@@ -180,6 +180,12 @@ class MethodSettings:
     expert_blocks: str | tuple[int, ...] = option(
         "last6", o.BLOCKS, "blocks with experts: last6, first6, last2, ... or a list such as [0, 11]"
     )
+    experts_per_block: tuple[int, ...] | None = option(
+        None,
+        o.optional(o.COUNTS),
+        "routed experts of each of the expert_blocks, [2, 1, 1], as prune leaves them; None: those of load_path if "
+        "it was pruned, else experts_dynamic in all",
+    )
     dynamic_experts: bool = option(True, o.FLAG, "False removes the routed experts (Table 5)")
     shared_expert: bool = option(True, o.FLAG, "False removes the shared expert (Table 5)")
     modality_experts: bool = option(True, o.FLAG, "False removes the experts per modality (Table 5)")
@@ -371,6 +377,25 @@ class PretrainSettings:
     )
     information_weight: float = option(
         0.01, o.NOT_NEGATIVE, "weight with which mutual information of expert and modality is rewarded", decides=False
+    )
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """Of the command ``prune``."""
+
+    keep: tuple[str, ...] = option("", o.NAMES, "modalities that stay, hsi,lidar", decides=False)
+    patterns: tuple[str, ...] = option(
+        "",
+        o.PATTERNS,
+        'experts have to matter under one of these patterns of what stays, hsi,hsi+lidar; "" takes all',
+        decides=False,
+    )
+    tau: float = option(
+        0.25,
+        o.NOT_NEGATIVE,
+        "routed experts stay whose share of what all make of the tokens is at least tau times an even one; 0 keeps all",
+        decides=False,
     )
 
 

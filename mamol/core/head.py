@@ -1,12 +1,14 @@
 """From features to logits: what a head says of itself and gets; and how ``head=`` finds one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
+from mamol.core.errors import MamolError
 from mamol.core.registry import Registry
 
 CLASS, ALL = "class", "all"
@@ -72,6 +74,33 @@ class Head(nn.Module, ABC):
         Returns:
             (B, K); (B, P, P, K) of a dense head, row by row.
         """
+
+    def state_for(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """The weights of the same head that gets some features alone, as if all others were zero.
+
+        Args:
+            names: Of the features, in their order.
+
+        Raises:
+            MamolError: The head cannot say them, and features are left out.
+        """
+        if list(names) == list(self.sizes.widths):
+            return self.state_dict()
+        raise MamolError(f"head {type(self).__name__}: features cannot be taken from it; it has no state_for")
+
+    def columns(self, names: Sequence[str], times: int = 1) -> Tensor:
+        """Where some features stand side by side with all others.
+
+        Args:
+            names: Of the features, in their order.
+            times: How often its width a feature takes there.
+
+        Returns:
+            Numbers, ascending.
+        """
+        taken = [times * width for width in self.sizes.widths.values()]
+        parts = torch.arange(sum(taken)).split(taken)
+        return torch.cat([own for name, own in zip(self.sizes.widths, parts, strict=True) if name in names])
 
 
 HEADS: Registry[type[Head]] = Registry("head")

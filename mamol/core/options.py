@@ -187,6 +187,11 @@ KIND = Allowed(
 NAMES = words(
     "modality names, such as hsi,lidar", lambda word: True, lambda names: canonical_all(names) if names else ()
 )
+PATTERNS = words(
+    "patterns of present modalities, such as hsi,hsi+lidar",
+    lambda word: all(word.split("+")),
+    lambda given: tuple(dict.fromkeys("+".join(canonical_all(each.split("+"))) for each in given)),
+)
 WORDS = words("names with commas between them", lambda word: True, tuple)
 FILES = words("paths of .py files with commas between them", lambda word: True, tuple)
 RATES = Allowed(
@@ -205,6 +210,11 @@ BLOCKS = Allowed(
 TRAINED = Allowed(
     "False, True or last<n>",
     lambda v: isinstance(v, bool) or (isinstance(v, str) and v.startswith("last") and v[4:].isdecimal()),
+)
+COUNTS = Allowed(
+    "a list of whole numbers of at least 1",
+    lambda v: isinstance(v, list | tuple) and len(v) > 0 and all(_is_integer(n) and n >= 1 for n in v),
+    tuple,
 )
 RATIOS = Allowed(
     "rates from 0 to 1, such as 0,0.5",

@@ -22,6 +22,7 @@ from mamol.core.groups import (
     NetworkSettings,
     PredictSettings,
     PretrainSettings,
+    PruneSettings,
     ReproduceSettings,
     RunSettings,
     TrainingSettings,
@@ -54,6 +55,7 @@ class Settings:
     predict: PredictSettings = field(default_factory=PredictSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
+    prune: PruneSettings = field(default_factory=PruneSettings)
     reproduce: ReproduceSettings = field(default_factory=ReproduceSettings)
 
     @classmethod

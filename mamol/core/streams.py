@@ -1,5 +1,6 @@
 """What is known of the streams that go through a backbone together, and what may be recorded of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -106,18 +107,23 @@ class Trace:
 
     Attributes:
         routing: Tower to layer number to gates (N, T, K), zero at tokens that do not count.
+        norms: The same of ``‖expert(z)‖``, as far as gates are not zero; None: nobody asks for them.
     """
 
     routing: dict[str, dict[int, Tensor]] = field(default_factory=dict)
+    norms: dict[str, dict[int, Tensor]] | None = None
 
-    def record(self, streams: Streams, layer: int, gates: Tensor) -> None:
-        """Keeps the gates of a layer.
+    def record(self, streams: Streams, layer: int, gates: Tensor, norms: Callable[[], Tensor] | None = None) -> None:
+        """Keeps the gates of a layer, and the norms if they are asked for.
 
         Args:
             streams: Whose they are.
             layer: Block number from 0.
             gates: (N, T, K).
+            norms: Gives (N, T, K), how long what each expert makes of a token is; None: the layer cannot say it.
         """
         mask = streams.mask(gates.shape[1])
         kept = gates.detach() if mask is None else gates.detach() * mask[..., None]
         self.routing.setdefault(streams.tower, {})[layer] = kept
+        if self.norms is not None and norms is not None:
+            self.norms.setdefault(streams.tower, {})[layer] = norms().detach()

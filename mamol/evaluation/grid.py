@@ -52,11 +52,12 @@ def evaluate(settings: Settings) -> str:
         return _write(folder, trained, all_predictions(trained), masks)
 
 
-def all_predictions(trained: Trained) -> NDArray[np.float32]:
+def all_predictions(trained: Trained, within: Sequence[str] | None = None) -> NDArray[np.float32]:
     """Every test sample under every pattern: (P, N, K), as of ``evaluate_patterns``.
 
     Args:
         trained: Checkpoint and tables.
+        within: As there.
     """
     settings = trained.settings
     with arithmetic(settings.training.precision, trained.device):
@@ -68,6 +69,7 @@ def all_predictions(trained: Trained) -> NDArray[np.float32]:
             settings.machine.progress_bar,
             batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
             workers=settings.machine.num_workers,
+            within=within,
         )
 
 
@@ -185,13 +187,25 @@ def _rows(result: dict[str, Any], scores: Sequence[str]) -> list[dict[str, Any]]
     return [{"present": name, **{key: row[key] for key in ("n", *scores)}} for name, row in patterns.items()]
 
 
-def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.DataFrame:
-    """All samples that can be under each pattern, with the number of each class."""
+def score_patterns(
+    probabilities: NDArray[np.float32], trained: Trained, within: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The scores under each pattern by itself, of all samples that can be under it.
+
+    Args:
+        probabilities: Of ``all_predictions``.
+        trained: Checkpoint and tables.
+        within: As they were predicted.
+
+    Returns:
+        A row per pattern, ``present``: ``n``, the task's scores, and one score of each class.
+    """
     rows = []
     natural = natural_or_all(trained.table, trained.modalities)
     for pattern in all_patterns(len(trained.modalities)):
         able = np.flatnonzero((natural | ~pattern).all(1))
-        if not len(able):
+        present = [name for name, there in zip(trained.modalities, pattern, strict=True) if there]
+        if not len(able) or (within is not None and not set(present) <= set(within)):
             continue
         mask = np.tile(pattern, (len(trained.table), 1))
         result = score(probabilities, trained.table, trained.modalities, mask, able)
@@ -201,7 +215,7 @@ def _per_pattern(probabilities: NDArray[np.float32], trained: Trained) -> pd.Dat
 
 
 def _write(folder: Path, trained: Trained, probabilities: NDArray[np.float32], masks: Drawn) -> str:
-    grid, patterns = score_grid(probabilities, trained, masks), _per_pattern(probabilities, trained)
+    grid, patterns = score_grid(probabilities, trained, masks), score_patterns(probabilities, trained)
     scenes = score_scenes(probabilities, trained, masks)
     title = trained.title("test")
     text = _as_text(title, trained, grid[grid["present"] == ALL], patterns, scenes)

@@ -97,6 +97,7 @@ def evaluate_patterns(
     *,
     batch: int = CPU_BATCH,
     workers: int = 0,
+    within: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
     """Predicts every sample once per missing pattern; the samples are read once.
 
@@ -112,6 +113,7 @@ def evaluate_patterns(
         progress: Whether to show a progress bar, on stderr.
         batch: Samples at once.
         workers: Loading processes.
+        within: Only patterns of these modalities; the others are zeros. None: all.
 
     Returns:
         What the task keeps, class probabilities (P, N, K) or else, patterns in the order of ``all_patterns``.
@@ -122,10 +124,13 @@ def evaluate_patterns(
     patterns = torch.from_numpy(all_patterns(len(modalities))).to(device)
     task = TASKS.find(table.info.task)
     natural = torch.from_numpy(natural_or_all(table, modalities)).to(device)
-    result = np.empty((len(patterns), len(table), *task.kept_shape(len(network.spec.classes))), np.float32)
+    foreign = torch.tensor([within is not None and name not in within for name in modalities], device=device)
+    result = np.zeros((len(patterns), len(table), *task.kept_shape(len(network.spec.classes))), np.float32)
     for content in complete_batches(network, table, device, "testing", progress, batch=batch, workers=workers):
         index = content["index"].cpu().numpy()
         for p, pattern in enumerate(patterns):
+            if (pattern & foreign).any():
+                continue
             left = natural[content["index"]] & pattern
             there = left.where(left.any(1, keepdim=True), natural[content["index"]])
             result[p, index] = network.tested({**content, "available": there}, task)[1].cpu().numpy()

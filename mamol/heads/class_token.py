@@ -1,6 +1,6 @@
 """The head of the paper: one linear map of the class features of all modalities, side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,3 +48,7 @@ class ClassTokenHead(Head):
             (B, K).
         """
         return functional.linear(torch.cat(list(features.values()), 1), self.weight, self.bias)
+
+    def state_for(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """The columns of the features."""
+        return {"weight": self.weight.detach()[:, self.columns(names)], "bias": self.bias.detach()}

@@ -1,6 +1,6 @@
 """A head that classifies every pixel of a window, from the pixel and from what lies around it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,11 @@ class PixelHead(Head):
             parts += [here, *(each if counts is None else each * counts for each in around)]
         logits: Tensor = self.linear(torch.cat(parts, 1).movedim(1, 3))
         return logits
+
+    def state_for(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """The columns of the features: a token, and what is around it."""
+        columns = self.columns(names, 1 + 2 * len(self.sides))
+        return {"linear.weight": self.linear.weight.detach()[:, columns], "linear.bias": self.linear.bias.detach()}
 
     @staticmethod
     def _around(here: Tensor, counts: Tensor | None, side: int) -> tuple[Tensor, Tensor]:

@@ -5,15 +5,18 @@ with ``g = TopK(softmax(W φ([z; ψ(m)])))``. With ``router_input=modality``, wh
 embedding of the token's modality besides, ``[z; e_mod; ψ(m)]``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from mamol.core.backbone import MLP
+from mamol.core.backbone import MLP, chosen_blocks
+from mamol.core.errors import MamolError
 from mamol.core.gates import balance_loss, balance_per_modality, top_k_gates
 from mamol.core.method import Towers, method
+from mamol.core.pruning import Cut, Remains
 from mamol.core.streams import Streams, Trace
 from mamol.methods.layered import Layered
 from mamol.methods.router import MODALITY, PATTERN_WIDTH, Routed, Router
@@ -36,6 +39,7 @@ class MaMOLOptions:
             token's modality).
         gate_renormalise: Whether the kept gates are divided by their sum.
         balance_weight: Weight of the load-balancing loss; of each modality by itself where the router sees it.
+        experts_per_block: Routed experts of each of these blocks, as ``prune`` leaves them; None: K_d in all.
     """
 
     experts_dynamic: int = 2
@@ -48,22 +52,42 @@ class MaMOLOptions:
     router_input: str = "both"
     gate_renormalise: bool = False
     balance_weight: float = 0.0
+    experts_per_block: Sequence[int] | None = None
+
+    def dynamic(self, blocks: int) -> dict[int, int]:
+        """Block with experts -> how many of them are routed.
+
+        Args:
+            blocks: How many blocks the tower has.
+
+        Raises:
+            MamolError: A block outside the tower, or another number of blocks than ``experts_per_block`` is for.
+        """
+        chosen, each = chosen_blocks(self.expert_blocks, blocks), self.experts_per_block
+        if each is not None and len(each) != len(chosen):
+            raise MamolError(
+                f"experts_per_block={list(each)}: there are {len(chosen)} blocks with experts; give one number for each"
+            )
+        counts = [self.experts_dynamic] * len(chosen) if each is None else each
+        return {block: count if self.dynamic_experts else 0 for block, count in zip(chosen, counts, strict=True)}
 
 
 class MaMOLLayer(nn.Module):
     """The experts of one block; Δ of Eq. 12."""
 
-    def __init__(self, width: int, modalities: int, options: MaMOLOptions) -> None:
+    def __init__(self, width: int, modalities: int, options: MaMOLOptions, dynamic: int | None = None) -> None:
         """Makes the layer.
 
         Args:
             width: Token width d.
             modalities: M.
             options: Which experts there are.
+            dynamic: How many routed ones; None: K_d.
         """
         super().__init__()
-        self.options = options
-        dynamic = options.experts_dynamic if options.dynamic_experts else 0
+        if dynamic is None:
+            dynamic = options.experts_dynamic if options.dynamic_experts else 0
+        self.options, self.dynamic = options, dynamic
         experts = dynamic + int(options.shared_expert) + (modalities if options.modality_experts else 0)
         self.router = Router(width, dynamic, options.router_input) if dynamic else None
         self.experts = StackedLoRA(experts, width, options.rank)
@@ -88,11 +112,12 @@ class MaMOLLayer(nn.Module):
         parts = []
         if self.router is not None:
             logits = self.router(z, state.pattern, state.own(tokens))
-            gates, probabilities = top_k_gates(logits, self.options.top_k, self.options.gate_renormalise)
+            top_k = min(self.options.top_k, self.dynamic)
+            gates, probabilities = top_k_gates(logits, top_k, self.options.gate_renormalise)
             if self.options.balance_weight:
                 balance = self._balance(gates, probabilities, state.streams)
                 state.losses.append(self.options.balance_weight * balance)
-            state.record(layer, gates)
+            state.record(layer, gates, lambda: self.experts.norms(z)[..., : self.dynamic])
             parts.append(gates)
         if self.options.shared_expert:
             parts.append(z.new_ones(streams, tokens, 1, dtype=torch.float32))
@@ -107,6 +132,21 @@ class MaMOLLayer(nn.Module):
             return balance_per_modality(gates, probabilities, streams.owners(tokens), streams.mask(tokens))
         return balance_loss(gates, probabilities, streams.mask(tokens))
 
+    def pruned(self, inputs: Sequence[int], routed: Sequence[int]) -> dict[str, Tensor]:
+        """The weights of a layer with some of the modalities and routed experts.
+
+        Args:
+            inputs: Numbers of the modalities.
+            routed: Numbers of the routed experts.
+        """
+        static = self.dynamic + int(self.options.shared_expert)
+        own = [static + i for i in inputs] if self.options.modality_experts else []
+        kept = [*routed, *range(self.dynamic, static), *own]
+        state = {f"experts.{name}": value for name, value in self.experts.state_of(kept).items()}
+        if self.router is not None:
+            state |= {f"router.{name}": value for name, value in self.router.pruned(routed).items()}
+        return state
+
 
 @method(
     "mamol",
@@ -117,6 +157,8 @@ class MaMOLLayer(nn.Module):
 class MaMOL(Layered[Routed]):
     """The experts of all chosen blocks of one tower, and what their routers share: ψ (Eq. 15), e_mod."""
 
+    prunable = True
+
     def __init__(self, towers: Towers, options: MaMOLOptions) -> None:
         """Makes the method for one tower.
 
@@ -125,7 +167,10 @@ class MaMOL(Layered[Routed]):
             options: Which experts there are, and where.
         """
         width, blocks, modalities = towers.only.width, len(towers.only.blocks), towers.modalities
-        super().__init__(options.expert_blocks, blocks, lambda block: MaMOLLayer(width, modalities, options))
+        dynamic = options.dynamic(blocks)
+        super().__init__(
+            options.expert_blocks, blocks, lambda block: MaMOLLayer(width, modalities, options, dynamic[block])
+        )
         routed = options.dynamic_experts and options.router_input != "features"
         self.pattern_embedding = nn.Linear(modalities, PATTERN_WIDTH) if routed else None
         named = routed and options.router_input == MODALITY
@@ -145,3 +190,20 @@ class MaMOL(Layered[Routed]):
         """The routers, ψ and e_mod."""
         shared = (self.pattern_embedding, self.modality_embedding)
         return [*super().routers(), *(each for each in shared if each is not None)]
+
+    def pruned(self, cut: Cut) -> Remains:
+        """Experts of modalities and routed ones, with their rows of the routers, columns of ψ and e_mod."""
+        state: dict[str, Tensor] = {}
+        counts, before = [], []
+        for block, layer in cast(Mapping[str, MaMOLLayer], self.layers).items():
+            routed = cut.experts.get(int(block), ())
+            counts.append(len(routed))
+            before.append(layer.dynamic)
+            state |= {f"layers.{block}.{name}": value for name, value in layer.pruned(cut.inputs, routed).items()}
+        if self.pattern_embedding is not None:
+            # An absent modality is a zero in m: leaving its column out changes nothing.
+            weight, bias = self.pattern_embedding.weight.detach(), self.pattern_embedding.bias.detach()
+            state |= {"pattern_embedding.weight": weight[:, list(cut.inputs)], "pattern_embedding.bias": bias}
+        if self.modality_embedding is not None:
+            state["modality_embedding.weight"] = self.modality_embedding.weight.detach()[list(cut.inputs)]
+        return Remains({} if counts == before else {"experts_per_block": counts}, state)

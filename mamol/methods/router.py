@@ -1,5 +1,6 @@
 """What decides which experts a token uses: MaMOL's router (Eq. 15)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,3 +88,13 @@ class Router(nn.Module):
             hidden = functional.linear(z, weight[:, :width]) + shift
         logits: Tensor = self.out(functional.gelu(hidden))
         return logits
+
+    def pruned(self, experts: Sequence[int]) -> dict[str, Tensor]:
+        """Its weights with some of the experts.
+
+        Args:
+            experts: Their numbers.
+        """
+        rows = {name: value[list(experts)] for name, value in self.out.state_dict().items()}
+        hidden = self.hidden.state_dict()
+        return {f"hidden.{name}": value for name, value in hidden.items()} | {f"out.{k}": v for k, v in rows.items()}

@@ -1,5 +1,6 @@
 """Low-rank experts, stacked: one product down, gates in the rank space, one product up."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -61,3 +62,26 @@ class StackedLoRA(nn.Module):
             (N, T, width).
         """
         return functional.linear(low * gates.to(low.dtype).repeat_interleave(self.rank, dim=-1), self.up)
+
+    def norms(self, z: Tensor) -> Tensor:
+        """``‖B_e A_e z‖`` of every expert, from ``B_eᵀ B_e``: no product is as wide as a token.
+
+        Args:
+            z: (N, T, width) tokens.
+
+        Returns:
+            (N, T, E).
+        """
+        low = functional.linear(z, self.down).unflatten(-1, (-1, self.rank)).float()
+        up = self.up.float().unflatten(1, (-1, self.rank))
+        squared = torch.einsum("ntei,eij,ntej->nte", low, torch.einsum("dei,dej->eij", up, up), low)
+        return squared.clamp(min=0).sqrt()
+
+    def state_of(self, experts: Sequence[int]) -> dict[str, Tensor]:
+        """The weights of a stack of some of the experts.
+
+        Args:
+            experts: Their numbers, in order.
+        """
+        rows = torch.cat([torch.arange(e * self.rank, (e + 1) * self.rank) for e in experts])
+        return {"down": self.down.detach()[rows], "up": self.up.detach()[:, rows]}

@@ -227,13 +227,14 @@ class Decoder(nn.Module):
         """
         super().__init__()
         width, layers, heads = DECODER
-        own = replace(sizes, width=width, layers=layers, heads=heads, hidden=4 * width, mixtures=())
+        plain = replace(sizes, mixtures=(), experts_per_block=None)
+        own = replace(plain, width=width, layers=layers, heads=heads, hidden=4 * width)
         self.sensors = sizes.sensors
         self.enter = nn.Linear(sizes.width, width)
         self.hidden = nn.Parameter(0.02 * torch.randn(width))
         self.positions = nn.Parameter(0.02 * torch.randn(1 + sizes.grid**2, width))
         self.kind = nn.Parameter(0.02 * torch.randn(len(sizes.sensors), width))
-        self.layers = nn.ModuleList(Layer(own, mixture=False) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(own) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.leave = nn.ModuleList(nn.Linear(width, sensor.size) for sensor in sizes.sensors)
 

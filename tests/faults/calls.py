@@ -139,6 +139,38 @@ COMMANDS = [
         "routing_class=99: the table has no such class; give a number from 1 to 6, or one of",
     ),
     call("routing", "data_root={table}", "routing needs load_path=<checkpoint or run folder> and data_root=<tables>"),
+    call("prune", "", "prune needs load_path=<run, or folder of a backbone> and keep=<modalities that stay>, such as"),
+    call("prune", "load_path={run}", "prune needs load_path=<run, or folder of a backbone> and keep=<modalities that"),
+    call("prune", "load_path={run} keep=", "prune needs load_path=<run, or folder of a backbone> and keep=<modalities"),
+    call("prune", "load_path={run} keep=radar", "keep=radar: {run} has hsi, lidar, sar; keep some of them"),
+    call("prune", "load_path={run} keep=hsi,hsi", "keep: modalities: hsi, hsi names one of them twice; give each once"),
+    call("prune", "load_path={run} keep=hsi tau=-1", "tau=-1 must be a number of at least 0"),
+    call("prune", "load_path={run} keep=hsi tau=some", "tau='some' must be a number of at least 0"),
+    call(
+        "prune",
+        "load_path={run} keep=hsi,lidar patterns=hsi,hsi+sar",
+        "patterns=hsi+sar: sar is not in keep=hsi,lidar; give patterns of what stays",
+    ),
+    call(
+        "prune",
+        "load_path={run} keep=hsi patterns=hsi+",
+        "patterns='hsi+' must be patterns of present modalities, such as hsi,hsi+lidar",
+    ),
+    call(
+        "prune",
+        "load_path=nowhere keep=hsi",
+        "load_path=nowhere: there is no such file; give a run's folder or a file of its checkpoints",
+    ),
+    call(
+        "prune",
+        "load_path={run} keep=hsi data_root=nowhere",
+        "data_root nowhere: train.arrow, val.arrow, test.arrow not found; build the tables with",
+    ),
+    call(
+        "prune",
+        "load_path={table} keep=hsi",
+        "load_path={table}: no checkpoints/best*.safetensors in it, and no adapter.safetensors;",
+    ),
     call(
         "params",
         "method=nothing",

@@ -10,6 +10,16 @@ TRAINING = [
     call("train", "data_root={table} rank=2.5", "rank=2.5 must be a whole number of at least 1"),
     call("train", "data_root={table} top_k=9", "top_k=9 must be at most experts_dynamic=2"),
     call("train", "data_root={table} experts_dynamic=0", "experts_dynamic=0 must be a whole number of at least 1"),
+    call(
+        "train",
+        "data_root={table} experts_per_block=[2,1]",
+        "experts_per_block=[2, 1]: there are 6 blocks with experts; give one number for each",
+    ),
+    call(
+        "train",
+        "data_root={table} experts_per_block=[2,0]",
+        "experts_per_block=[2, 0] must be None or a list of whole numbers of at least 1",
+    ),
     call("train", "data_root={table} learning_rate=0", "learning_rate=0 must be a number above 0"),
     call("train", "data_root={table} learning_rate=nan", "learning_rate='nan' must be a number above 0"),
     call("train", "data_root={table} weight_decay=-1", "weight_decay=-1 must be a number of at least 0"),

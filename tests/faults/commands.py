@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,13 @@ def on_run(places: Places, command: str, *words: str, results: Callable[[Path], 
     return Case(line, lambda folder: results(folder / "run"), begin)
 
 
+def pruned(places: Places) -> Case:
+    """A run with fewer sensors and experts, in the run's folder; a second one would have a number."""
+    given = (f"data_root={places.table}", "keep=hsi,lidar", "tau=1.1")
+    case = on_run(places, "prune", *given, results=lambda f: bits(f / "pruned", "*.csv", "*.safetensors"))
+    return replace(case, line=lambda folder: None if (folder / "run" / "pruned").is_dir() else case.line(folder))
+
+
 def tested(places: Places) -> Case:
     """A test of a checkpoint, in a folder of its own."""
     given = (f"data_root={places.table}", f"load_path={places.finished}", "exp_name=again", "test_only=True")
@@ -252,6 +259,7 @@ def cases(places: Places) -> dict[str, Case]:
             results=lambda folder: bits(folder / "evaluation", "*.csv"),
         ),
         "routing": on_run(places, "routing", table, results=lambda folder: bits(folder / "routing", "*.csv")),
+        "prune": pruned(places),
         "save": saved(places),
         "predict": mapped(places, places.corner),
         "predict rasters": mapped(places, places.field),

@@ -21,6 +21,7 @@ COMMANDS = (
     "test_only",
     "evaluate",
     "routing",
+    "prune",
     "save",
     "predict rasters",
     "reproduce",

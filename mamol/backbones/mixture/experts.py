@@ -196,6 +196,22 @@ class Mixture(MLP):
             out = out.index_add(0, rows, (weights[rows, k, None] * expert(tokens[rows])).to(out.dtype))
         return out.view_as(z)
 
+    def norms(self, z: Tensor, gates: Tensor) -> Tensor:
+        """``‖expert_k(z)‖`` where expert k is used, zero elsewhere.
+
+        Args:
+            z: (…, width).
+            gates: (…, K).
+
+        Returns:
+            (…, K).
+        """
+        tokens, used = z.flatten(0, -2), gates.flatten(0, -2) > 0
+        found = torch.zeros_like(gates.flatten(0, -2))
+        for k, expert in enumerate(self.each()):
+            found[used[:, k], k] = expert(tokens[used[:, k]]).float().norm(dim=-1)
+        return found.view_as(gates)
+
 
 class Told(MLP):
     """A mixture whose router is told of the streams of one pass.

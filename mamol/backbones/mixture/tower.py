@@ -44,6 +44,7 @@ class Sizes:
         top_k: How many of them a token uses.
         mixtures: Blocks with a mixture, from 0.
         sensors: What it was trained with.
+        experts_per_block: Experts of each of ``mixtures``, as ``prune`` leaves them; None: K in all.
     """
 
     width: int
@@ -55,6 +56,7 @@ class Sizes:
     top_k: int
     mixtures: tuple[int, ...]
     sensors: tuple[Modality, ...]
+    experts_per_block: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Checks that the sizes fit each other, as they may come from a file.
@@ -74,6 +76,23 @@ class Sizes:
             raise MamolError("sensors is empty, expected at least one")
         if not set(self.mixtures) <= set(range(self.layers)):
             raise MamolError(f"mixtures is {list(self.mixtures)}, expected blocks from 0 to {self.layers - 1}")
+        each = self.experts_per_block
+        if each is not None and (len(each) != len(self.mixtures) or any(type(n) is not int or n < 1 for n in each)):
+            raise MamolError(
+                f"experts_per_block is {list(each)}, expected a whole number from 1 for each of the "
+                f"{len(self.mixtures)} mixtures"
+            )
+
+    def experts_of(self, block: int) -> int:
+        """How many experts a block has; 0 without a mixture.
+
+        Args:
+            block: From 0.
+        """
+        if block not in self.mixtures:
+            return 0
+        each = self.experts_per_block
+        return self.experts if each is None else each[self.mixtures.index(block)]
 
     @classmethod
     def named(
@@ -104,7 +123,9 @@ class Sizes:
         """Plain values."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         sensors = [{"name": each.name, "bands": each.size} for each in self.sensors]
-        return {**plain, "mixtures": list(self.mixtures), "sensors": sensors}
+        each = plain.pop("experts_per_block")  # earlier versions know no such key, and read a folder without it
+        own = {} if each is None else {"experts_per_block": list(each)}
+        return {**plain, "mixtures": list(self.mixtures), "sensors": sensors, **own}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Sizes":
@@ -128,18 +149,19 @@ class Sizes:
 class Layer(nn.Module):
     """The weights of a block."""
 
-    def __init__(self, sizes: Sizes, mixture: bool) -> None:
+    def __init__(self, sizes: Sizes, experts: int = 0) -> None:
         """Makes norms, attention and feed-forward part.
 
         Args:
             sizes: Of the tower.
-            mixture: Whether the feed-forward part is one.
+            experts: Of the mixture; 0: the feed-forward part is none.
         """
         super().__init__()
         width, hidden = sizes.width, sizes.hidden
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, sizes.heads)
-        self.feed_forward = Mixture(width, hidden, sizes.experts, sizes.top_k) if mixture else Dense(width, hidden)
+        top_k = min(sizes.top_k, experts)
+        self.feed_forward = Mixture(width, hidden, experts, top_k) if experts else Dense(width, hidden)
 
 
 class Weights(nn.Module):
@@ -155,7 +177,7 @@ class Weights(nn.Module):
         width = sizes.width
         self.class_token = nn.Parameter(0.02 * torch.randn(width))
         self.positions = nn.Parameter(0.02 * torch.randn(1 + sizes.grid**2, width))
-        self.layers = nn.ModuleList(Layer(sizes, number in sizes.mixtures) for number in range(sizes.layers))
+        self.layers = nn.ModuleList(Layer(sizes, sizes.experts_of(number)) for number in range(sizes.layers))
         self.knowledge = Knowledge(sizes.sensors)
         self.last_norm = nn.LayerNorm(width)
 

@@ -19,7 +19,10 @@ from mamol.experiments.reproduce.variants import ON_VILT, variants, vilt_folder
 from mamol.launch.job import Job
 
 ADDED = frozenset(
-    ("network", "head", "compensate", "train_backbone", "volumetric", "window_shift", "class_weight", "loss", "augment")
+    (
+        *("network", "head", "compensate", "train_backbone", "volumetric", "window_shift", "class_weight", "loss"),
+        *("augment", "experts_per_block"),
+    )
 )
 """Options that decide the result and that the first version did not have."""
 RETIRED_DEFAULTS = {"missing_fill": 0.0}
