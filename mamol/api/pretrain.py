@@ -74,7 +74,11 @@ class Pretraining:
         )
         self.sizes = self._sizes()
         self.network = MaskedAutoencoder(
-            self.sizes, [each.sensors for each in self.grounds], own.mask_ratio, settings.run.seed
+            self.sizes,
+            [each.sensors for each in self.grounds],
+            own.mask_ratio,
+            settings.run.seed,
+            told=own.mixture_input == "modality",
         )
         self.resumed = self._resumed(Path(settings.run.resume_from)) if settings.run.resume_from else None
 

@@ -68,7 +68,8 @@ COMMANDS = {
         "Train a backbone on windows of scenes without labels, for backbone=<folder> of every other command.",
         (
             *("scene", "data_root", "modalities", "backbone", "window", "mask_ratio"),
-            *("mixture_experts", "mixture_top_k", "mixture_blocks", "modality_balance", "information_weight"),
+            *("mixture_experts", "mixture_top_k", "mixture_blocks", "mixture_input"),
+            *("modality_balance", "information_weight"),
             *("missing_ratio", "missing_type", "max_epoch", "batch_size", "per_gpu_batchsize", "learning_rate"),
             *("precision", "seed", "exp_name", "log_dir", "resume_from"),
             *MACHINE,

@@ -372,6 +372,12 @@ class PretrainSettings:
     mixture_blocks: str | tuple[int, ...] | None = option(
         None, o.optional(o.BLOCKS), "blocks with a mixture, as expert_blocks; None is the last half", decides=False
     )
+    mixture_input: str = option(
+        "modality",
+        o.choice("modality", "both"),
+        "what their routers see: modality (token, modality and pattern) or both (token and pattern)",
+        decides=False,
+    )
     modality_balance: float = option(
         0.01, o.NOT_NEGATIVE, "weight of the load balancing among the tokens of each modality", decides=False
     )

@@ -87,7 +87,9 @@ class MaskedAutoencoder(nn.Module):
         decoder: What is thrown away.
     """
 
-    def __init__(self, sizes: Sizes, grounds: Sequence[Sequence[Modality]], mask_ratio: float, seed: int = 0) -> None:
+    def __init__(
+        self, sizes: Sizes, grounds: Sequence[Sequence[Modality]], mask_ratio: float, seed: int = 0, told: bool = True
+    ) -> None:
         """Draws the weights.
 
         Args:
@@ -95,6 +97,7 @@ class MaskedAutoencoder(nn.Module):
             grounds: The sensors of each ground, in the order of its windows.
             mask_ratio: Share of the pixels of a stream that the encoder does not get.
             seed: Of the initial weights.
+            told: Whether routers are told of the modality of a token.
         """
         super().__init__()
         self.sizes, self.grounds = sizes, [tuple(each) for each in grounds]
@@ -103,6 +106,8 @@ class MaskedAutoencoder(nn.Module):
             torch.manual_seed(seed)
             self.tower = MixtureTower(sizes, Weights(sizes), Origin("being pre-trained"))
             self.tower.weights.requires_grad_(True)
+            if not told:
+                self.tower.weights.knowledge.hide_modality()
             self.embedding = nn.ModuleList(
                 WindowEmbedding(sensor, self.tower, 0.02 * torch.randn(sizes.width)) for sensor in sizes.sensors
             )

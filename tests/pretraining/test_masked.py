@@ -17,7 +17,8 @@ GRID = 4
 def network(**changes: Any) -> MaskedAutoencoder:
     """Of two grounds: HSI and LiDAR, and SAR alone."""
     sizes = Sizes(16, 2, 2, 24, GRID, 4, 1, (1,), SENSORS)
-    return MaskedAutoencoder(sizes, [SENSORS[:2], SENSORS[2:]], changes.get("mask_ratio", 0.75))
+    ratio, told = changes.get("mask_ratio", 0.75), changes.get("told", True)
+    return MaskedAutoencoder(sizes, [SENSORS[:2], SENSORS[2:]], ratio, told=told)
 
 
 def batch() -> dict[str, Tensor]:
@@ -129,3 +130,13 @@ def test_the_loss_falls() -> None:
         loss.backward()
         optimizer.step()
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_routers_that_are_not_told_of_the_modality_see_zeros_for_good() -> None:
+    """All other weights are as ever, and train."""
+    told, other = network(), network(told=False)
+    hidden = "tower.weights.knowledge.modality"
+    for name, value in told.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value) == (name != hidden), name
+    assert not other.state_dict()[hidden].any()
+    assert gradients(told, batch()).keys() - gradients(other, batch()).keys() == {hidden}

@@ -212,12 +212,15 @@ def _area(folder: Path) -> Path:
 
 def test_many_scenes_of_other_bands_make_one_backbone(tmp_path: Path) -> None:
     options = (*(f"{k}={v}" for k, v in QUICK.items()), f"scene={_area(tmp_path / 'area')}", f"log_dir={tmp_path}")
-    said = run("pretrain", "with", *options, "window=4", "mixture_blocks=[1,5]", "missing_type=all")
+    said = run(
+        "pretrain", "with", *options, "window=4", "mixture_blocks=[1,5]", "mixture_input=both", "missing_type=all"
+    )
     assert said.returncode == 0, said.stderr
     found = read_pretrained(Path(said.stdout.splitlines()[-1]))
     sensors = [(each.name, each.size) for each in found.sizes.sensors]
     assert sensors == [("optical", 4), ("sar", 2), ("optical", 3)]
     assert found.sizes.mixtures == (1, 5)
+    assert not found.state["knowledge.modality"].any()
     assert sorted(found.sources) == [f"{s}/{m}.npy" for s in ("north", "south") for m in ("optical", "sar")]
     assert {each["ground"] for each in found.card["r2"]} == {"north", "south"}
     assert "| north | optical+sar |" in said.stdout

@@ -89,6 +89,10 @@ class Knowledge(nn.Module):
         own = streams.by_token(each, length)
         return torch.cat([own, pattern.expand(-1, own.shape[1], -1)], -1)
 
+    def hide_modality(self) -> None:
+        """Lets routers see token and pattern alone: e_mod is zero, and stays it in training."""
+        nn.init.zeros_(self.modality).requires_grad_(False)
+
     def _places(self, inputs: Sequence[Modality]) -> Tensor:
         """(M, S), 1 where a modality of the network is a sensor of this backbone."""
         here = [[float((own.name, own.size) == (each.name, each.size)) for own in self.sensors] for each in inputs]
