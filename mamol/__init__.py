@@ -11,7 +11,8 @@ from mamol.core.version import VERSION as __version__
 
 if TYPE_CHECKING:  # for editors, which do not run __getattr__
     from mamol.api.experiment import Experiment
-    from mamol.api.prune import Pruned, prune
+    from mamol.api.pretrain import pretrain
+    from mamol.api.prune import prune
     from mamol.api.run import Run, load, train
     from mamol.api.tables import Tables, build_tables
     from mamol.core.errors import MamolError
@@ -22,12 +23,12 @@ _HOME = {
     "Experiment": "mamol.api.experiment",
     "MamolError": "mamol.core.errors",
     "Map": "mamol.evaluation.maps",
-    "Pruned": "mamol.api.prune",
     "Run": "mamol.api.run",
     "Settings": "mamol.api.run",  # with everything registered that options can name
     "Tables": "mamol.api.tables",
     "build_tables": "mamol.api.tables",
     "load": "mamol.api.run",
+    "pretrain": "mamol.api.pretrain",
     "prune": "mamol.api.prune",
     "train": "mamol.api.run",
 }
@@ -37,13 +38,13 @@ __all__ = [
     "Experiment",
     "MamolError",
     "Map",
-    "Pruned",
     "Run",
     "Settings",
     "Tables",
     "__version__",
     "build_tables",
     "load",
+    "pretrain",
     "prune",
     "train",
 ]

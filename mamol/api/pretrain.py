@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from mamol.api.made import Made
+from mamol.api.run import refuse_processes, settings_of
 from mamol.backbones.mixture.folder import fill_pretrained
 from mamol.backbones.mixture.tower import NAMED, Sizes
 from mamol.core.backbone import chosen_blocks
@@ -28,6 +30,7 @@ from mamol.training.callbacks import History
 from mamol.training.checkpoints import DAMAGED, read_pickle
 from mamol.training.machine import decide_threads, devices_of, use_threads
 from mamol.training.pretraining import SOURCES, KeepPretraining, Pretrainer
+from mamol.training.quiet import as_a_guest
 from mamol.training.resume import refuse_other_options, stored_settings
 from mamol.training.runs import claim_folder, folder_to_continue, is_rank_zero, undisturbed, wanted_folder
 from mamol.training.trainer import accumulation, make_trainer
@@ -126,14 +129,15 @@ class Pretraining:
         return claim_folder(wanted) if is_rank_zero() else wanted
 
     @undisturbed
-    def run(self, folder: Path) -> str:
+    def run(self, folder: Path) -> Made:
         """Trains and writes.
 
         Args:
             folder: Of ``folder()``.
 
         Returns:
-            The scores for people, and the backbone's folder in the last line.
+            The backbone's folder. The report has the scores, and that folder in the last line; it is empty in all
+            processes but the first.
 
         Raises:
             MamolError: It was stopped, or a loss is no finite number.
@@ -156,7 +160,7 @@ class Pretraining:
         trainer.fit(module, self.data, ckpt_path=self.settings.run.resume_from or None, weights_only=True)
         if trainer.interrupted:
             raise MamolError(f"stopped; go on with resume_from={folder / 'checkpoints' / 'last.ckpt'}")
-        return self._write(folder, trainer.global_step) if trainer.is_global_zero else ""
+        return Made(folder / FOLDER, self._write(folder, trainer.global_step) if trainer.is_global_zero else "")
 
     def _set_threads(self) -> int:
         stored = self.resumed.flat().get("threads") if self.resumed else None
@@ -227,7 +231,7 @@ def decisive(settings: Settings) -> dict[str, Any]:
     return {name: value for each in given for name, value in each.items()}
 
 
-def pretrain(settings: Settings) -> str:
+def pretraining(settings: Settings) -> Made:
     """Trains a backbone without labels.
 
     Args:
@@ -241,3 +245,22 @@ def pretrain(settings: Settings) -> str:
     """
     wanted = Pretraining(settings)
     return wanted.run(wanted.folder())
+
+
+def pretrain(**options: Any) -> Made:  # noqa: ANN401 - of any option
+    """Trains a backbone without labels, as ``python run.py pretrain`` does.
+
+    Args:
+        options: Every option of the command line is a keyword: ``scene="RAW"`` or ``data_root="tables"``,
+            ``backbone="tiny"``, ``max_epoch=100`` …
+
+    Returns:
+        The backbone's folder, which ``backbone=`` takes.
+
+    Raises:
+        MamolError: Something given does not fit; nothing is written then.
+    """
+    settings = settings_of(options)
+    with as_a_guest():
+        refuse_processes(devices_of(settings.machine)[0])
+        return pretraining(settings)

@@ -1,11 +1,10 @@
 """``prune``: the network that some sensors need, cut out of a run or of a pre-trained backbone."""
 
-import os
-from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from mamol.api.made import Made
 from mamol.api.pretrain import FOLDER
 from mamol.api.run import settings_of
 from mamol.backbones.mixture.folder import is_pretrained
@@ -17,28 +16,7 @@ from mamol.training.machine import decide_threads, use_threads
 from mamol.training.quiet import as_a_guest
 
 
-@dataclass(frozen=True)
-class Pruned(os.PathLike[str]):
-    """What was cut out; a path wherever a run or a backbone is expected.
-
-    Attributes:
-        folder: Where it is.
-        report: Experts, parameters, multiply-adds and scores, for people; ``print(pruned)`` shows it.
-    """
-
-    folder: Path
-    report: str
-
-    def __fspath__(self) -> str:
-        """The folder."""
-        return str(self.folder)
-
-    def __str__(self) -> str:
-        """The report."""
-        return self.report
-
-
-def pruning(settings: Settings) -> Pruned:
+def pruning(settings: Settings) -> Made:
     """Prunes what ``load_path`` means.
 
     Args:
@@ -64,10 +42,10 @@ def pruning(settings: Settings) -> Pruned:
             )
     folder = next((each for each in (Path(path), Path(path) / FOLDER) if is_pretrained(str(each))), None)
     found = prune_run(settings) if folder is None else prune_backbone(settings, folder.expanduser())
-    return Pruned(*found)
+    return Made(*found)
 
 
-def prune(source: PathLike[str] | str, keep: str | list[str] | tuple[str, ...], **options: Any) -> Pruned:  # noqa: ANN401
+def prune(source: PathLike[str] | str, keep: str | list[str] | tuple[str, ...], **options: Any) -> Made:  # noqa: ANN401
     """Cuts out of a run or a backbone what some sensors need.
 
     Args:

@@ -281,14 +281,25 @@ def train(tables: PathLike[str] | str, **options: Any) -> Run:  # noqa: ANN401 -
         raise MamolError("test_only=True: nothing would be trained; use mamol.load(…).evaluate(…)")
     with as_a_guest():
         experiment = Experiment(settings)
-        if experiment.devices > 1 and hasattr(sys, "ps1"):
-            raise MamolError(
-                f"{experiment.devices} processes cannot be started from a notebook; use num_gpus=1, or train from the "
-                "command line"
-            )
+        refuse_processes(experiment.devices)
         folder = experiment.folder()
         experiment.run(folder)
     return Run(checkpoint_file(folder), settings.changed(resume_from="", load_path=""))
+
+
+def refuse_processes(devices: int) -> None:
+    """Refuses what cannot be done from a notebook.
+
+    Args:
+        devices: How many processes are needed.
+
+    Raises:
+        MamolError: Several, in a notebook.
+    """
+    if devices > 1 and hasattr(sys, "ps1"):
+        raise MamolError(
+            f"{devices} processes cannot be started from a notebook; use num_gpus=1, or train from the command line"
+        )
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:

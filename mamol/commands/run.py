@@ -34,9 +34,9 @@ def predict() -> None:
 @ex.command(unobserved=True)
 def pretrain() -> None:
     """Train a backbone on windows without labels: scene=… or data_root=…, backbone=tiny|small|base."""
-    from mamol.api.pretrain import pretrain
+    from mamol.api.pretrain import pretraining
 
-    line.show(pretrain(line.settings))
+    line.show(pretraining(line.settings))
 
 
 @ex.command(unobserved=True)

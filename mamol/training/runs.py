@@ -12,6 +12,7 @@ from mamol.core.errors import MamolError
 from mamol.core.files import alone, sweep
 
 Own = TypeVar("Own")
+Result = TypeVar("Result")
 
 NODE_VARIABLES = ("NODE_RANK", "GROUP_RANK")  # Lightning's and torchrun's number of a node
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # where Lightning looks for its own
@@ -80,7 +81,7 @@ def is_rank_zero() -> bool:
     return local == 0 and ("RANK" in os.environ or node == "0")
 
 
-def undisturbed(run: Callable[[Own, Path], str]) -> Callable[[Own, Path], str]:
+def undisturbed(run: Callable[[Own, Path], Result]) -> Callable[[Own, Path], Result]:
     """Has a run refused while another process writes to its folder, as where it is continued twice at once.
 
     Args:
@@ -91,7 +92,7 @@ def undisturbed(run: Callable[[Own, Path], str]) -> Callable[[Own, Path], str]:
     """
 
     @wraps(run)
-    def locked(own: Own, folder: Path) -> str:
+    def locked(own: Own, folder: Path) -> Result:
         with alone(folder) if is_rank_zero() else nullcontext():
             return run(own, folder)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import mamol
+from mamol.api.made import Made
 from mamol.core.errors import MamolError
 from mamol.core.pruning import Cut
 from mamol.core.seal import read_sealed_json, verify
@@ -33,13 +34,13 @@ def source(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def small(source: Path) -> mamol.Pruned:
+def small(source: Path) -> Made:
     """One expert in each block, for HSI and SAR; its own tables are where its config says."""
     return mamol.prune(source, "sar,hsi", tau=9, **QUIET)
 
 
 @pytest.fixture(scope="module")
-def told(small: mamol.Pruned) -> dict[str, Any]:
+def told(small: Made) -> dict[str, Any]:
     """Its report."""
     return read_sealed_json(small.folder / "report.json", "")
 
@@ -54,9 +55,7 @@ def predicted(run: mamol.Run) -> Any:
     return run.predict(windows)
 
 
-def test_a_pruned_run_is_smaller_and_says_where_it_is_from(
-    small: mamol.Pruned, source: Path, told: dict[str, Any]
-) -> None:
+def test_a_pruned_run_is_smaller_and_says_where_it_is_from(small: Made, source: Path, told: dict[str, Any]) -> None:
     assert small.folder == source / "pruned"
     (best,) = (source / "checkpoints").glob("best*")
     assert told["from"]["path"] == str(best)
@@ -77,7 +76,7 @@ def test_a_pruned_run_is_smaller_and_says_where_it_is_from(
     assert before["hsi+sar"] == pytest.approx(before["hsi"] + before["sar"], rel=0.01)
 
 
-def test_the_files_agree_with_each_other(small: mamol.Pruned, told: dict[str, Any]) -> None:
+def test_the_files_agree_with_each_other(small: Made, told: dict[str, Any]) -> None:
     text = (small.folder / "report.md").read_text("utf-8")
     assert text.strip() == str(small)
     assert "Kept: hsi, sar. Gone: lidar. tau=9" in text
@@ -92,9 +91,7 @@ def test_the_files_agree_with_each_other(small: mamol.Pruned, told: dict[str, An
     assert (config["modalities"], config["experts_per_block"]) == (["hsi", "sar"], [1] * 6)
 
 
-def test_scores_are_those_of_a_test(
-    small: mamol.Pruned, source: Path, told: dict[str, Any], table_folder: Path
-) -> None:
+def test_scores_are_those_of_a_test(small: Made, source: Path, told: dict[str, Any], table_folder: Path) -> None:
     for folder, when, gone in ((source, "before", "hsi+lidar"), (small.folder, "after", "hsi")):
         grid = mamol.load(folder, **QUIET).evaluate(table_folder, [1.0], [gone])  # all samples have SAR alone
         wanted = {row["score"]: row[when] for row in told["scores"] if row["present"] == "sar"}
@@ -103,7 +100,7 @@ def test_scores_are_those_of_a_test(
 
 
 def test_every_command_takes_a_pruned_run(
-    small: mamol.Pruned, table_folder: Path, corner_folder: Path, tmp_path: Path, no_pictures: None
+    small: Made, table_folder: Path, corner_folder: Path, tmp_path: Path, no_pictures: None
 ) -> None:
     given = (*QUICK, f"load_path={small.folder}", f"log_dir={tmp_path}")
     done = run(
@@ -124,13 +121,13 @@ def test_every_command_takes_a_pruned_run(
     assert (small.folder / "pruned" / "report.json").is_file()
 
 
-def scores_of(small: mamol.Pruned) -> list[dict[str, Any]]:
+def scores_of(small: Made) -> list[dict[str, Any]]:
     """Those of its report."""
     found: list[dict[str, Any]] = read_sealed_json(small.folder / "report.json", "")["scores"]
     return found
 
 
-def test_training_goes_on_from_a_pruned_run(small: mamol.Pruned, table_folder: Path, tmp_path: Path) -> None:
+def test_training_goes_on_from_a_pruned_run(small: Made, table_folder: Path, tmp_path: Path) -> None:
     given = (f"data_root={table_folder}", f"load_path={small.folder}", "modalities=hsi,sar", f"log_dir={tmp_path}")
     done = run("with", "remote", *QUICK, *given, "max_epoch=1", "limit_batches=1")
     assert done.returncode == 0, done.stderr
@@ -138,7 +135,7 @@ def test_training_goes_on_from_a_pruned_run(small: mamol.Pruned, table_folder: P
     assert options["experts_per_block"] == [1] * 6
 
 
-def test_at_tau_0_nothing_changes(source: Path, table_folder: Path, small: mamol.Pruned) -> None:
+def test_at_tau_0_nothing_changes(source: Path, table_folder: Path, small: Made) -> None:
     kept = mamol.prune(source, "hsi,sar", tau=0, data_root=table_folder, patterns="sar", **QUIET)
     assert kept.folder == source / "pruned_2", "what is there is not replaced"
     assert (small.folder / "report.json").is_file()
@@ -150,7 +147,7 @@ def test_at_tau_0_nothing_changes(source: Path, table_folder: Path, small: mamol
     assert all(row["before"] == pytest.approx(row["after"]) for row in told["scores"])
 
 
-def test_parameters_fall_with_tau(source: Path, small: mamol.Pruned) -> None:
+def test_parameters_fall_with_tau(source: Path, small: Made) -> None:
     info, state = read_checkpoint(source)
     network = prunable(restore(info, state, "", source), 2)
     found = shares(pd.read_csv(small.folder / "usage.csv"))

@@ -1,6 +1,7 @@
 """``python run.py pretrain``: no label is read, a stopped one goes on, results are marked, mistakes are one line."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from scipy.io import loadmat, savemat
 from torch import Tensor
 
-from mamol.api.pretrain import Pretraining, pretrain
+import mamol
+from mamol.api.pretrain import Pretraining, pretraining
 from mamol.backbones.mixture.folder import DESCRIPTION, WEIGHTS, read_pretrained
 from mamol.backbones.mixture.tower import NAMED
 from mamol.core.errors import MamolError
@@ -60,8 +62,7 @@ def made(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def pretrained(log_dir: Path, **options: Any) -> Path:
     """The run's folder."""
     with quiet():
-        told = pretrain(Settings.of({**QUICK, "log_dir": str(log_dir), **options}))
-    return Path(told.splitlines()[-1]).parent
+        return pretraining(Settings.of({**QUICK, "log_dir": str(log_dir), **options})).folder.parent
 
 
 def weights(folder: Path) -> bytes:
@@ -208,6 +209,18 @@ def _area(folder: Path) -> Path:
         described = {"modalities": {modality: {"file": f"{modality}.npy"} for modality in bands}}
         (folder / name / "scene.json").write_text(json.dumps(described))
     return folder
+
+
+def test_from_python_it_is_a_path(scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the backbone, with the scores to print."""
+    _shrink(monkeypatch)
+    given = {**QUICK, "scene": scene_folder, "dataset": "synthetic", "window": 4, "log_dir": tmp_path}
+    found = mamol.pretrain(**given)
+    assert read_pretrained(Path(found)).card["r2"]
+    assert "| synthetic | hsi+lidar+sar |" in str(found)
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    with pytest.raises(MamolError, match="2 processes cannot be started from a notebook"):
+        mamol.pretrain(**given, cpu_processes=2)
 
 
 def test_many_scenes_of_other_bands_make_one_backbone(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import mamol
-from mamol.api.pretrain import pretrain
+from mamol.api.made import Made
+from mamol.api.pretrain import pretraining
 from mamol.backbones.mixture.folder import read_pretrained
 from mamol.backbones.mixture.tower import NAMED
 from mamol.core.errors import MamolError
@@ -42,16 +43,16 @@ def made(table_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     log_dir = tmp_path_factory.mktemp("runs")
     given = {**LEARNT, "window": None, "data_root": str(table_folder), "log_dir": str(log_dir)}
     with quiet():
-        return Path(pretrain(Settings.of(given)).splitlines()[-1]).parent
+        return pretraining(Settings.of(given)).folder.parent
 
 
 @pytest.fixture(scope="module")
-def small(made: Path, table_folder: Path) -> mamol.Pruned:
+def small(made: Path, table_folder: Path) -> Made:
     """One expert in each mixture, for HSI and LiDAR."""
     return mamol.prune(made, "lidar,hsi", tau=9, data_root=table_folder, **QUIET)
 
 
-def test_a_pruned_backbone_is_smaller_and_says_where_it_is_from(small: mamol.Pruned, made: Path) -> None:
+def test_a_pruned_backbone_is_smaller_and_says_where_it_is_from(small: Made, made: Path) -> None:
     assert small.folder == made / "pruned"
     source, left = read_pretrained(made / "backbone"), read_pretrained(small.folder)
     assert [each.name for each in left.sizes.sensors] == ["hsi", "lidar"]
@@ -71,7 +72,7 @@ def test_a_pruned_backbone_is_smaller_and_says_where_it_is_from(small: mamol.Pru
     assert before["total"] == sum(value for name, value in before.items() if name != "total")
 
 
-def test_r2_is_told_of_every_kept_sensor_and_pattern(small: mamol.Pruned) -> None:
+def test_r2_is_told_of_every_kept_sensor_and_pattern(small: Made) -> None:
     scores = read_sealed_json(small.folder / "report.json", "")["scores"]
     patterns = ("hsi+lidar", "hsi", "lidar")
     assert {(row["present"], row["score"]) for row in scores} == {
@@ -80,7 +81,7 @@ def test_r2_is_told_of_every_kept_sensor_and_pattern(small: mamol.Pruned) -> Non
     assert any(row["before"] != row["after"] for row in scores)
 
 
-def test_at_tau_0_r2_is_the_same(made: Path, table_folder: Path, small: mamol.Pruned) -> None:
+def test_at_tau_0_r2_is_the_same(made: Path, table_folder: Path, small: Made) -> None:
     kept = mamol.prune(made / "backbone", "hsi", tau=0, data_root=table_folder, **QUIET)
     assert kept.folder == made / "pruned_2", "what is there is not replaced"
     scores = read_sealed_json(kept.folder / "report.json", "")["scores"]
@@ -91,7 +92,7 @@ def test_at_tau_0_r2_is_the_same(made: Path, table_folder: Path, small: mamol.Pr
     assert all(torch.equal(after.state[name], value) for name, value in before.state.items() if "knowledge" not in name)
 
 
-def test_methods_run_on_it(small: mamol.Pruned, table_folder: Path, tmp_path: Path) -> None:
+def test_methods_run_on_it(small: Made, table_folder: Path, tmp_path: Path) -> None:
     given = (f"backbone={small.folder}", "modalities=hsi,lidar", "max_epoch=1", "limit_batches=1")
     done = trained(tmp_path, f"data_root={table_folder}", *given)
     told = json.loads((done / "metrics.json").read_text())["backbone"]
