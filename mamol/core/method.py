@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mamol.core.attention import Prefix
 from mamol.core.backbone import MLP, Backbone
-from mamol.core.pruning import Cut, Remains
 from mamol.core.registry import Registry
 from mamol.core.streams import Streams, Trace
 from mamol.core.task import Task
@@ -81,12 +80,10 @@ class Method(nn.Module, Generic[PassT]):
         trains_embedding: Whether the embeddings are trained with the method.
         needs_complete: Whether ``loss`` makes a pass with all modalities, so that the loader has to deliver what the
             mask says is missing, too.
-        prunable: Whether it has ``pruned``, and records norms with its gates.
     """
 
     trains_embedding = True
     needs_complete = False
-    prunable = False
 
     def begin(self, streams: Streams, trace: Trace | None = None) -> PassT:
         """Prepares a pass: computes what all layers share from the missing patterns.
@@ -183,14 +180,6 @@ class Method(nn.Module, Generic[PassT]):
     def routers(self) -> list[nn.Module]:
         """The modules that decide which experts are used, for the parameter report."""
         return []
-
-    def pruned(self, cut: Cut) -> Remains:
-        """What is left of it without some experts and modalities; see ``prunable``.
-
-        Args:
-            cut: What stays.
-        """
-        raise NotImplementedError(f"{type(self).__name__} cannot be pruned")
 
 
 @dataclass(frozen=True)

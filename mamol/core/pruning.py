@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -31,3 +31,15 @@ class Remains:
 
     options: Mapping[str, Any]
     state: Mapping[str, Tensor]
+
+
+@runtime_checkable
+class Prunable(Protocol):
+    """A method with experts that can be taken out; it records their norms with its gates (``Trace.record``)."""
+
+    def pruned(self, cut: Cut) -> Remains:
+        """What is left of it without some experts and modalities.
+
+        Args:
+            cut: What stays.
+        """

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
@@ -140,7 +141,7 @@ def write_layer(path: Path, layer: Layer, blocks: Blocks, shape: tuple[int, int]
             )
             if _sums(target, blocks) != written:
                 raise MamolError(f"{path}: what was written cannot be read back; is the disk full?")
-        except (OSError, RasterioError) as error:
+        except (OSError, RasterioError, CPLE_BaseError) as error:
             reason = str(error).partition("\n")[0]
             raise MamolError(f"{path}: cannot be written ({reason}); is the disk full?") from error
         finally:

@@ -29,8 +29,6 @@ _Key = tuple[int, str, str]
 class Watched(Method[Pass]):
     """The frozen tower as it is; records what the mixtures of a pre-trained backbone do."""
 
-    prunable = False
-
     def feed_forward(self, layer: int, z: Tensor, mlp: MLP, state: Pass) -> Tensor:
         """The block's MLP."""
         out = mlp(z)

@@ -157,8 +157,6 @@ class MaMOLLayer(nn.Module):
 class MaMOL(Layered[Routed]):
     """The experts of all chosen blocks of one tower, and what their routers share: ψ (Eq. 15), e_mod."""
 
-    prunable = True
-
     def __init__(self, towers: Towers, options: MaMOLOptions) -> None:
         """Makes the method for one tower.
 
@@ -192,7 +190,11 @@ class MaMOL(Layered[Routed]):
         return [*super().routers(), *(each for each in shared if each is not None)]
 
     def pruned(self, cut: Cut) -> Remains:
-        """Experts of modalities and routed ones, with their rows of the routers, columns of ψ and e_mod."""
+        """Experts of modalities and routed ones, with their rows of the routers, columns of ψ and e_mod.
+
+        Args:
+            cut: What stays.
+        """
         state: dict[str, Tensor] = {}
         counts, before = [], []
         for block, layer in cast(Mapping[str, MaMOLLayer], self.layers).items():

@@ -8,7 +8,7 @@ from torch import Tensor
 from mamol.core.backbone import Backbone
 from mamol.core.errors import MamolError
 from mamol.core.network import AnyNetwork
-from mamol.core.pruning import Cut
+from mamol.core.pruning import Cut, Prunable
 from mamol.network.network import Network
 
 TAKEN = "prune takes runs of method=mamol on windows, and the folders of backbones that pretrain wrote"
@@ -32,7 +32,7 @@ def prunable(network: AnyNetwork, inputs: int) -> Network:
         raise MamolError(f"network={spec.network} has no experts to prune; {TAKEN}")
     if not spec.takes_windows:
         raise MamolError(f"this run takes {' and '.join(spec.names)}; {TAKEN}")
-    if not network.method.prunable:
+    if not isinstance(network.method, Prunable):
         raise MamolError(f"method={spec.method} has no experts that can be taken out; {TAKEN}")
     if network.compensator is not None and inputs < len(spec.modalities):
         raise MamolError(
@@ -55,7 +55,7 @@ def pruned(network: Network, cut: Cut) -> Network:
         A network of its own, around the same towers, in evaluation mode on the same device.
     """
     spec = network.spec
-    remains = network.method.pruned(cut)
+    remains = cast(Prunable, network.method).pruned(cut)
     left = replace(
         spec,
         modalities=tuple(spec.modalities[i] for i in cut.inputs),

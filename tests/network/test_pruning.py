@@ -135,8 +135,6 @@ def test_other_methods_are_refused(method: str) -> None:
         MamolError, match=f"method={method} has no experts that can be taken out; prune takes runs of me"
     ):
         prunable(network, 1)
-    with pytest.raises(NotImplementedError, match="cannot be pruned"):
-        network.method.pruned(Cut((0,), {}))
 
 
 def test_a_network_without_method_is_refused() -> None:
