@@ -11,6 +11,7 @@ from mamol.core.errors import MamolError
 from mamol.core.settings import Settings
 from mamol.training.callbacks import SealedCheckpoints
 from mamol.training.machine import devices_of, precision_of, progress_bars
+from mamol.training.processes import keep_together
 
 
 def make_trainer(
@@ -35,6 +36,7 @@ def make_trainer(
     """
     training, machine = settings.training, settings.machine
     devices, accelerator = devices_of(machine)
+    keep_together()
     return pl.Trainer(
         accelerator=accelerator,
         devices=devices,

@@ -1,0 +1,41 @@
+"""Processes of one training: none outlives the first."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.pages import ROOT
+
+WAITS = (
+    "from mamol.training.processes import keep_together; import time; keep_together(); print('met', flush=True); {then}"
+)
+STARTS = """
+import os, subprocess, sys
+from mamol.training.processes import keep_together
+keep_together()
+other = [sys.executable, "-c", {waits!r}]
+with subprocess.Popen(other, env={{**os.environ, "LOCAL_RANK": "1", {more}}}, stdout=subprocess.PIPE) as running:
+    os.write(1, running.stdout.readline())
+    os._exit(7)
+"""
+
+
+def first_of_two(then: str, more: str = "") -> subprocess.CompletedProcess[str]:
+    """Starts another process and is gone; the call ends when both are, as they share stderr."""
+    code = STARTS.format(waits=WAITS.format(then=then), more=more)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_the_other_process_ends_with_the_first() -> None:
+    done = first_of_two("time.sleep(100)")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "met\n", "")
+
+
+@pytest.mark.parametrize("more", ['"MAMOL_FIRST_PROCESS": "1", "TORCHELASTIC_RUN_ID": "none"', ""])
+def test_one_that_somebody_else_looks_after_goes_on(more: str) -> None:
+    """As torchrun does; the same child without torchrun is gone before it says so."""
+    done = first_of_two("time.sleep(3); sys.stderr.write('went on')", more)
+    assert done.stderr == ("went on" if more else "")
