@@ -7,9 +7,13 @@ import pytest
 
 from tests.pages import ROOT
 
-WAITS = (
-    "from mamol.training.processes import keep_together; import time; keep_together(); print('met', flush=True); {then}"
-)
+WAITS = """
+import sys, time
+from mamol.training.processes import keep_together
+keep_together()
+print("met", flush=True)
+{then}
+"""
 STARTS = """
 import os, subprocess, sys
 from mamol.training.processes import keep_together
