@@ -20,7 +20,7 @@ import pandas as pd
 import mamol
 from benchmarks.dense import training
 from benchmarks.harness import quiet_and_repeatable
-from benchmarks.pairs import finished, parser_of, show, spread
+from benchmarks.pairs import finished, given_of, in_one_line, parser_of, show, spread
 from mamol.core.errors import MamolError
 from mamol.core.options import listed
 from mamol.data.tables import open_tables
@@ -122,31 +122,26 @@ def page(folder: Path) -> str:
     return f"{markdown(pd.DataFrame(rows))}\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@in_one_line
+def main(arguments: Sequence[str] | None) -> None:
     """Makes the results that are missing, then the table of all that are there."""
     parser = parser_of("python -m benchmarks.backbones", __doc__, modalities="those that are used", epochs=None)
     parser.add_argument("--backbones", default=RANDOM, help=f"as above (default: {RANDOM})")
     parser.add_argument("--labels", default="10,100", help="training pixels per class (default: 10,100)")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
-    given: dict[str, Any] = {"dataset": options.dataset, "modalities": options.modalities}
-    given |= {"scene_file": options.scene} if options.scene else {}
+    given = given_of(options)
     folder = options.out / (options.scene.stem if options.scene else options.dataset)
     names = listed(options.backbones)
-    try:
-        for seed, labels in product(range(options.seeds), map(int, listed(options.labels))):
-            backbones = [backbone_of(name, seed) for name in names]
-            tables = tables_of(options.root, given, folder / "tables", labels, seed)
-            for (name, backbone), method in product(backbones, METHODS):
-                what = {"labels": labels, "method": method, "backbone": name}
-                make = partial(measure, tables, backbone, method, seed, what)
-                finished(folder / f"{labels}_{method}_{name}_seed{seed}.json", make)
-        text = page(folder)
-    except MamolError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    for seed, labels in product(range(options.seeds), map(int, listed(options.labels))):
+        backbones = [backbone_of(name, seed) for name in names]
+        tables = tables_of(options.root, given, folder / "tables", labels, seed)
+        for (name, backbone), method in product(backbones, METHODS):
+            what = {"labels": labels, "method": method, "backbone": name}
+            make = partial(measure, tables, backbone, method, seed, what)
+            finished(folder / f"{labels}_{method}_{name}_seed{seed}.json", make)
+    text = page(folder)
     show(text, folder)
-    return 0
 
 
 if __name__ == "__main__":

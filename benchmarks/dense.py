@@ -17,7 +17,7 @@ import pandas as pd
 
 import mamol
 from benchmarks.harness import quiet_and_repeatable
-from benchmarks.pairs import finished, parser_of, scene_of, show, spread
+from benchmarks.pairs import finished, given_of, in_one_line, parser_of, scene_of, show, spread
 from mamol.core.errors import MamolError
 from mamol.core.options import listed
 from mamol.data.scenes import Scene
@@ -246,7 +246,8 @@ def _costs(way: str, results: Sequence[Mapping[str, Any]], height: int, width: i
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@in_one_line
+def main(arguments: Sequence[str] | None) -> None:
     """Makes the results that are missing, then the tables of all that are there."""
     parser = parser_of("python -m benchmarks.dense", __doc__, modalities="two of them", epochs=8)
     parser.add_argument("--protocol", default="disjoint", help="disjoint or blocks (default: disjoint)")
@@ -254,26 +255,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=BATCH, help=f"training samples at once (default: {BATCH})")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
-    try:
-        scene, ways = scene_of(options), listed(options.ways)
-        folder = options.out / f"{scene.name}_{options.protocol}"
-        given = {"dataset": options.dataset, "modalities": options.modalities}
-        given |= {"scene_file": options.scene} if options.scene else {}
-        for seed in range(options.seeds):
-            for way in ways:
+    scene, ways = scene_of(options), listed(options.ways)
+    folder = options.out / f"{scene.name}_{options.protocol}"
+    given = given_of(options)
+    for seed in range(options.seeds):
+        for way in ways:
 
-                def make(way: str = way, seed: int = seed) -> Mapping[str, Any]:
-                    side = way_of(way)[1]
-                    tables = tables_of(options.root, given, folder / "tables", side, options.protocol, seed)
-                    return measure(scene, tables, way, seed, options.epochs, seed == 0, options.batch)
+            def make(way: str = way, seed: int = seed) -> Mapping[str, Any]:
+                side = way_of(way)[1]
+                tables = tables_of(options.root, given, folder / "tables", side, options.protocol, seed)
+                return measure(scene, tables, way, seed, options.epochs, seed == 0, options.batch)
 
-                finished(folder / f"{way}_seed{seed}.json", make)
-        text = page(folder, scene.height, scene.width)
-    except MamolError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+            finished(folder / f"{way}_seed{seed}.json", make)
+    text = page(folder, scene.height, scene.width)
     show(text, folder)
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 import mamol
 from benchmarks.dense import BATCH, oa_of_map, tables_of, training, way_of
 from benchmarks.harness import quiet_and_repeatable
-from benchmarks.pairs import parser_of, scene_of, show
+from benchmarks.pairs import given_of, in_one_line, parser_of, scene_of, show
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
 from mamol.data.scenes import Scene
@@ -103,36 +103,31 @@ def figure(scene: Scene, maps: Sequence[Mapping[str, Any]]) -> Figure:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@in_one_line
+def main(arguments: Sequence[str] | None) -> None:
     """Draws what is missing, then writes table and figure."""
     parser = parser_of("python -m benchmarks.dense_maps", __doc__, modalities="two of them", epochs=8)
     parser.add_argument("--seed", type=int, default=0, help="of split and weights (default: 0)")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
-    try:
-        scene = scene_of(options)
-        given = {"dataset": options.dataset, "modalities": options.modalities}
-        given |= {"scene_file": options.scene} if options.scene else {}
-        maps = []
-        for way in (CLASS, DENSE):
-            side = way_of(way)[1]
-            tables = tables_of(options.root, given, options.out / "tables", side, "disjoint", options.seed)
-            test = open_tables(tables)["test"]
-            if not isinstance(test, SceneTable):
-                raise MamolError(f"{tables}: is no table of a scene")
-            run = run_of(options.out, tables, way, options.seed, options.epochs)
-            strides = [side // share for share in SHARES] if way == DENSE else [None]
-            for stride in strides:
-                name = f"{way}, stride {stride}" if stride else way
-                maps.append(drawn(options.out, run, scene, test, name, stride))
-                sys.stderr.write(f"{name}: {maps[-1]['seconds']} s, OA {maps[-1]['OA']}\n")
-    except MamolError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    scene = scene_of(options)
+    given = given_of(options)
+    maps = []
+    for way in (CLASS, DENSE):
+        side = way_of(way)[1]
+        tables = tables_of(options.root, given, options.out / "tables", side, "disjoint", options.seed)
+        test = open_tables(tables)["test"]
+        if not isinstance(test, SceneTable):
+            raise MamolError(f"{tables}: is no table of a scene")
+        run = run_of(options.out, tables, way, options.seed, options.epochs)
+        strides = [side // share for share in SHARES] if way == DENSE else [None]
+        for stride in strides:
+            name = f"{way}, stride {stride}" if stride else way
+            maps.append(drawn(options.out, run, scene, test, name, stride))
+            sys.stderr.write(f"{name}: {maps[-1]['seconds']} s, OA {maps[-1]['OA']}\n")
     save_figure(figure(scene, [maps[0], maps[1]]), options.out / "dense_maps.png")
     text = f"{markdown(pd.DataFrame([{k: v for k, v in each.items() if k != 'classes'} for each in maps]))}\n"
     show(text, options.out)
-    return 0
 
 
 if __name__ == "__main__":

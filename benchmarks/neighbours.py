@@ -18,7 +18,7 @@ import pandas as pd
 import mamol
 from benchmarks.dense import oa_of_map, training
 from benchmarks.harness import quiet_and_repeatable
-from benchmarks.pairs import finished, parser_of, scene_of, show, spread
+from benchmarks.pairs import finished, given_of, in_one_line, parser_of, scene_of, show, spread
 from mamol.core.errors import MamolError
 from mamol.core.names import pattern_name
 from mamol.data.scenes import Scene
@@ -51,8 +51,7 @@ def tables_of(options: Any, folder: Path, seed: int) -> Path:  # noqa: ANN401 - 
         seed: Of the split.
     """
     out: Path = folder / f"seed{seed}"
-    given: dict[str, Any] = {"dataset": options.dataset, "modalities": options.modalities, "seed": seed}
-    given |= {"scene_file": options.scene} if options.scene else {}
+    given = {**given_of(options), "seed": seed}
     wanted = {"protocol": options.protocol, "layout": "scene", "patch_size": SIDE, "margin": SIDE // 2}
     if options.protocol != "blocks":
         wanted.pop("margin")
@@ -143,29 +142,25 @@ def _row(way: str, results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@in_one_line
+def main(arguments: Sequence[str] | None) -> None:
     """Makes the results that are missing, then the table of all that are there."""
     parser = parser_of("python -m benchmarks.neighbours", __doc__, modalities="two or more", epochs=4)
     parser.add_argument("--protocol", default="blocks", help="disjoint or blocks (default: blocks)")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
-    try:
-        scene = scene_of(options, most=None)
-        folder = options.out / f"{scene.name}_{options.protocol}"
-        for seed in range(options.seeds):
-            for way in WAYS:
+    scene = scene_of(options, most=None)
+    folder = options.out / f"{scene.name}_{options.protocol}"
+    for seed in range(options.seeds):
+        for way in WAYS:
 
-                def make(way: str = way, seed: int = seed) -> Mapping[str, Any]:
-                    tables = tables_of(options, folder / "tables", seed)
-                    return measure(scene, tables, way, seed, options.epochs)
+            def make(way: str = way, seed: int = seed) -> Mapping[str, Any]:
+                tables = tables_of(options, folder / "tables", seed)
+                return measure(scene, tables, way, seed, options.epochs)
 
-                finished(folder / f"{way.replace(' ', '_')}_seed{seed}.json", make)
-        text = page(folder)
-    except MamolError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+            finished(folder / f"{way.replace(' ', '_')}_seed{seed}.json", make)
+    text = page(folder)
     show(text, folder)
-    return 0
 
 
 if __name__ == "__main__":

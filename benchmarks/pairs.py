@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,35 @@ def scene_of(options: argparse.Namespace, most: int | None = 2) -> Scene:
     if len(scene.rasters) < 2 or (most is not None and len(scene.rasters) > most):
         raise MamolError(f"modalities={options.modalities}: expected two of them{'' if most else ' or more'}")
     return scene
+
+
+def given_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What the scene is, as ``mamol.build_tables`` takes it.
+
+    Args:
+        options: Of ``parser_of``.
+    """
+    given = {"dataset": options.dataset, "modalities": options.modalities}
+    return given | ({"scene_file": options.scene} if options.scene else {})
+
+
+def in_one_line(compare: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
+    """Makes a command of a comparison: a mistake of the user is one line and status 1.
+
+    Args:
+        compare: Takes the arguments; None: those of the command line.
+    """
+
+    @wraps(compare)
+    def main(arguments: Sequence[str] | None = None) -> int:
+        try:
+            compare(arguments)
+        except MamolError as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+        return 0
+
+    return main
 
 
 def finished(path: Path, make: Callable[[], Mapping[str, Any]]) -> None:

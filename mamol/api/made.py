@@ -1,4 +1,4 @@
-"""What a command made that is a folder: a path wherever a run or a backbone is expected."""
+"""What a command made that is a folder: a path wherever tables, a run or a backbone are expected."""
 
 import os
 from dataclasses import dataclass

@@ -1,13 +1,13 @@
 """Building tables: one function for every kind of dataset, and for arrays."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
+from mamol.api.made import Made
 from mamol.core.errors import MamolError
 from mamol.core.options import listed
 from mamol.core.plugins import load_plugins
@@ -26,25 +26,8 @@ _NAMES = {each.name for each in fields(Options)}
 Request = TypeVar("Request", Options, ImageTextOptions)
 
 
-@dataclass(frozen=True)
-class Tables(os.PathLike[str]):
-    """Tables that were built; a path wherever one is expected.
-
-    Attributes:
-        folder: Where they are.
-        report: Counts, shortfalls, overlap and files, for people; ``print(tables)`` shows it.
-    """
-
-    folder: Path
-    report: str
-
-    def __fspath__(self) -> str:
-        """The folder."""
-        return str(self.folder)
-
-    def __str__(self) -> str:
-        """The report."""
-        return self.report
+class Tables(Made):
+    """Tables that were built; the report has counts, shortfalls, overlap and files."""
 
 
 def build_tables(
