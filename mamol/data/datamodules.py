@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from mamol.core.errors import MamolError
 from mamol.core.groups import MissingSettings
@@ -18,6 +18,7 @@ from mamol.core.names import SPLITS
 from mamol.core.task import UNLABELLED
 from mamol.data import missing
 from mamol.data.dense import DenseLabels, Poses, Shifts, posed
+from mamol.data.epochs import EpochSampler
 from mamol.data.imagetext.loading import ImageTextDataset
 from mamol.data.imagetext.registry import canonical_name
 from mamol.data.imagetext.table import ImageTextTable
@@ -159,7 +160,7 @@ def _images_and_texts_of(
     return ImageTextDataset(table, modalities, image_size, complete=complete)
 
 
-class Batches(Sampler[Draw]):
+class Batches(EpochSampler[Draw]):
     """Which samples and which of their modalities make each batch of a rank.
 
     Everything is drawn here, in the main process, from the seed and the epoch; workers only gather.
@@ -201,15 +202,6 @@ class Batches(Sampler[Draw]):
         self.masks, self.samples, self.size, self.seed = masks, samples, size, seed
         self.shuffle, self.rank, self.ranks = shuffle, rank, ranks
         self.limit, self.shifts, self.poses = limit, shifts, poses
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch to draw for; Lightning calls this before every epoch.
-
-        Args:
-            epoch: From 0.
-        """
-        self.epoch = epoch
 
     def __len__(self) -> int:
         """Batches of this rank."""

@@ -9,10 +9,11 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from mamol.core.groups import MissingSettings
 from mamol.data import missing
+from mamol.data.epochs import EpochSampler
 from mamol.data.ground import Ground, Numbers
 
 AVAILABLE, NATURAL, GROUND, NOISE = "available", "natural", "ground", "noise"
@@ -72,7 +73,7 @@ class GroundDataset(Dataset[dict[str, Tensor]]):
         }
 
 
-class GroundBatches(Sampler[Unlabelled]):
+class GroundBatches(EpochSampler[Unlabelled]):
     """Which windows make each batch of a rank: those of a batch are of one ground, batches of all grounds are mixed."""
 
     def __init__(
@@ -99,15 +100,6 @@ class GroundBatches(Sampler[Unlabelled]):
         """
         self.grounds, self.settings, self.size, self.seed = list(grounds), settings, size, seed
         self.rank, self.ranks, self.limit = rank, ranks, limit
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch to draw for; Lightning calls this before every epoch.
-
-        Args:
-            epoch: From 0.
-        """
-        self.epoch = epoch
 
     def __len__(self) -> int:
         """Batches of this rank, the same of every rank."""
