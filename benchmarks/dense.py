@@ -6,12 +6,13 @@ windows and the seconds that they took.
 """
 
 import json
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -53,19 +54,36 @@ def training(batch: int) -> dict[str, Any]:
     }
 
 
-def way_of(name: str) -> tuple[str, int]:
-    """Head and side of the windows.
+class Way(NamedTuple):
+    """What is compared.
+
+    Attributes:
+        head: Its name.
+        side: Of the windows.
+        blocks: That a dense head reads besides the last one.
+    """
+
+    head: str
+    side: int
+    blocks: tuple[int, ...]
+
+
+def way_of(name: str) -> Way:
+    """Head, side of the windows and further blocks.
 
     Args:
-        name: Such as ``pixels16``.
+        name: Such as ``pixels16`` or ``pixels16+3+7``.
 
     Raises:
         MamolError: It is none.
     """
-    head = name.rstrip("0123456789")
-    if head not in ("class", "pixels") or head == name:
-        raise MamolError(f"ways: {name!r} is none; expected a head and the side of its windows, such as pixels16")
-    return head, int(name.removeprefix(head))
+    found = re.fullmatch(r"(class|pixels)(\d+)((?:\+\d+)*)", name)
+    if found is None or (found[1] == "class" and found[3]):
+        raise MamolError(
+            f"ways: {name!r} is none; expected a head and the side of its windows, such as pixels16, and blocks that "
+            "pixels reads besides the last one, such as pixels16+3+7"
+        )
+    return Way(found[1], int(found[2]), tuple(map(int, found[3].split("+")[1:])))
 
 
 def tables_of(root: Path, given: Mapping[str, Any], out: Path, side: int, protocol: str, seed: int) -> Path:
@@ -167,18 +185,19 @@ def measure(
     Args:
         scene: Of two modalities.
         tables: Of it.
-        way: Head and side of the windows.
+        way: Head, side of the windows and further blocks.
         seed: Of the weights.
         epochs: Passes over the training pixels.
         strides: Whether maps with overlapping windows are drawn, too.
         batch: Training samples at once.
     """
-    head, side = way_of(way)
+    head, side, blocks = way_of(way)
     test = open_tables(tables)["test"]
     assert isinstance(test, SceneTable)
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
         options = {**training(batch), "head": head, "max_epoch": epochs, "val_check_interval": epochs}
+        options["head_blocks"] = blocks or None
         run = mamol.train(tables, log_dir=folder, seed=seed, **options)
         trained = time.process_time() - began
         result: dict[str, Any] = {
@@ -225,7 +244,7 @@ def page(folder: Path, height: int, width: int) -> str:
 
 def _costs(way: str, results: Sequence[Mapping[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
     """The rows of the second table: what maps take, and how good they are."""
-    side = way_of(way)[1]
+    side = way_of(way).side
     if "maps" not in results[0]:
         seconds = [each["seconds_per_pixel"] * height * width for each in results]
         return [{"map": way, "sensors": "all", "windows": height * width, "s": spread(seconds, 0), "OA": "as above"}]
@@ -251,7 +270,11 @@ def main(arguments: Sequence[str] | None) -> None:
     """Makes the results that are missing, then the tables of all that are there."""
     parser = parser_of("python -m benchmarks.dense", __doc__, modalities="two of them", epochs=8)
     parser.add_argument("--protocol", default="disjoint", help="disjoint or blocks (default: disjoint)")
-    parser.add_argument("--ways", default="class8,pixels8,pixels16", help="heads and sides of their windows")
+    parser.add_argument(
+        "--ways",
+        default="class8,pixels8,pixels16",
+        help="heads, sides of their windows, and further blocks: pixels16+3+7",
+    )
     parser.add_argument("--batch", type=int, default=BATCH, help=f"training samples at once (default: {BATCH})")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
@@ -262,7 +285,7 @@ def main(arguments: Sequence[str] | None) -> None:
         for way in ways:
 
             def make(way: str = way, seed: int = seed) -> Mapping[str, Any]:
-                side = way_of(way)[1]
+                side = way_of(way).side
                 tables = tables_of(options.root, given, folder / "tables", side, options.protocol, seed)
                 return measure(scene, tables, way, seed, options.epochs, seed == 0, options.batch)
 

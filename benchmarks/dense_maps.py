@@ -45,7 +45,7 @@ def run_of(out: Path, tables: Path, way: str, seed: int, epochs: int) -> mamol.R
     """
     saved = out / f"{way}_run"
     if not saved.is_dir():
-        options = {**training(BATCH), "head": way_of(way)[0], "max_epoch": epochs, "val_check_interval": epochs}
+        options = {**training(BATCH), "head": way_of(way).head, "max_epoch": epochs, "val_check_interval": epochs}
         mamol.train(tables, log_dir=out / "training", seed=seed, **options).save(saved)
     return mamol.load(saved)
 
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None) -> None:
     given = given_of(options)
     maps = []
     for way in (CLASS, DENSE):
-        side = way_of(way)[1]
+        side = way_of(way).side
         tables = tables_of(options.root, given, options.out / "tables", side, "disjoint", options.seed)
         test = open_tables(tables)["test"]
         if not isinstance(test, SceneTable):

@@ -14,7 +14,8 @@ from mamol.core.errors import MamolError
 
 def test_a_way_is_a_head_and_a_side() -> None:
     """Anything else is refused in one line."""
-    assert way_of("pixels16") == ("pixels", 16)
+    assert way_of("pixels16") == ("pixels", 16, ())
+    assert way_of("pixels8+3+7") == ("pixels", 8, (3, 7))
     for wrong in ("pixels", "16", "token8"):
         with pytest.raises(MamolError, match=f"ways: '{wrong}' is none; expected a head and the side"):
             way_of(wrong)

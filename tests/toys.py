@@ -36,13 +36,14 @@ def toy_network(
     fusion: str = "late",
     head: str = "class",
     compensate: bool = False,
+    head_blocks: list[int] | str | None = None,
     train_backbone: bool | str = False,
     **options: Any,
 ) -> Network:
     """A network on the tiny tower with a 4 × 4 grid and the first m modalities."""
     modalities = windows(dict(list(BANDS.items())[:m]))
     known = {name: value for name, value in options.items() if name in METHODS[method].options}
-    own = {"compensate": compensate, "train_backbone": train_backbone}
+    own = {"compensate": compensate, "head_blocks": head_blocks, "train_backbone": train_backbone}
     spec = NetworkSpec("tiny", method, modalities, tuple(CLASSES), GRID, known, fusion=fusion, head=head, options=own)
     return Network(spec, {VISUAL: tower or tiny_tower()}, seed=0)
 

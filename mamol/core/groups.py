@@ -150,6 +150,11 @@ class NetworkSettings:
         o.Registered(HEADS),
         "what makes logits: class (of the class token, for the pixel in the middle) or pixels (of every token)",
     )
+    head_blocks: str | tuple[int, ...] | None = option(
+        None,
+        o.optional(o.BLOCKS),
+        "of head=pixels: blocks behind which it reads all tokens besides those of the last one: [3, 7], first2, ...",
+    )
     compensate: bool = option(
         False, o.FLAG, "of fusion=late: learn from complete samples what stands in place of an absent modality's zeros"
     )

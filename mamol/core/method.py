@@ -140,7 +140,7 @@ class Method(nn.Module, Generic[PassT]):
         """From the tokens that are read (…, width) to features (…, output_dim).
 
         Args:
-            x: Tokens behind the last block.
+            x: Tokens behind the last block, or behind an earlier one that the head reads, too (``head_blocks``).
             backbone: The tower that they come from.
             state: Of this pass.
         """

@@ -1,7 +1,9 @@
 """The one loop over the frozen blocks, with a method hooked in."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from mamol.core.backbone import Backbone
@@ -14,7 +16,7 @@ class Encoded(NamedTuple):
     """What leaves a tower.
 
     Attributes:
-        features: (N, output_dim), or (N, T, output_dim) where all tokens are read.
+        features: (N, output_dim), or (N, T, output_dim) where all tokens are read; of several blocks side by side.
         loss: The method's auxiliary loss of this pass, if it has one.
     """
 
@@ -30,6 +32,7 @@ def encode(
     trace: Trace | None = None,
     *,
     reads: str = CLASS,
+    blocks: Sequence[int] = (),
     shortcut: bool = True,
 ) -> Encoded:
     """Encodes N streams.
@@ -43,6 +46,7 @@ def encode(
         streams: What is known of them.
         trace: Where the routing is recorded, if anybody asks for it.
         reads: Which tokens become features: ``class`` (the class token, the end token of a text) or ``all`` embedded.
+        blocks: Behind which all tokens are read, too, by the same norm and projection; only where all are read.
         shortcut: Where one token of a stream is read behind the last block, only it goes through that block's query,
             MLP and experts. Exact; False keeps all tokens, for parity checks stage by stage and to record them all.
 
@@ -54,6 +58,7 @@ def encode(
     last = len(backbone.blocks) - 1
     early = shortcut and reads != ALL
     prompts = 0  # they stand in front
+    found = []
     for layer, block in enumerate(backbone.blocks):
         length = x.shape[1]
         x = method.before_block(layer, x, state)
@@ -68,7 +73,10 @@ def encode(
         prefix = method.attention_prefix(layer, state)
         x = x + block.attend(query, h, prefix=prefix, mask=mask, causal=causal, prompts=prompts)
         x = x + method.feed_forward(layer, block.norm_mlp(x), block.mlp(streams), state)
+        if layer in blocks:
+            found.append(method.finish(x[:, prompts + backbone.front :], backbone, state))
     if reads != ALL:
         x = x if early else streams.read(x, prompts)
     read = x[:, prompts + backbone.front :] if reads == ALL else x[:, 0]
-    return Encoded(method.finish(read, backbone, state), method.auxiliary_loss(state))
+    found.append(method.finish(read, backbone, state))
+    return Encoded(torch.cat(found, -1), method.auxiliary_loss(state))

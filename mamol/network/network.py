@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from mamol.core.backbone import Backbone, BackboneRequest, family_of
+from mamol.core.backbone import Backbone, BackboneRequest, chosen_blocks, family_of
 from mamol.core.embedding import EMBEDDINGS, Embedding
 from mamol.core.errors import MamolError
 from mamol.core.head import ALL, HEADS, Head, HeadSizes
@@ -36,11 +36,12 @@ class Network(AnyNetwork):
         embedding: Of each modality.
         method: What is added to the towers.
         head: From features to logits.
+        head_blocks: Numbers of the blocks that the head reads besides the last one.
         compensator: What fills in the features of absent modalities; None without ``compensate=True``.
     """
 
     reads = PARTS
-    options = ("compensate", "train_backbone")
+    options = ("compensate", "head_blocks", "train_backbone")
 
     def __init__(self, spec: NetworkSpec, towers: Mapping[str, Backbone], seed: int = 0) -> None:
         """Builds the trainable parts around the frozen towers.
@@ -71,6 +72,7 @@ class Network(AnyNetwork):
             )
             self.embedding.requires_grad_(self.method.trains_embedding)
             head = HEADS.find(spec.head)
+            self.head_blocks = self._head_blocks(head)
             widths = self._widths(head)
             self.head: Head = head(HeadSizes(widths, len(spec.classes), spec.grid))
             self.compensator = compensator_of(spec, widths)  # last, so that the other weights are those without it
@@ -96,6 +98,19 @@ class Network(AnyNetwork):
             for weight in tower.trained(wanted):
                 weight.requires_grad_(id(weight) not in replaced)
 
+    def _head_blocks(self, head: type[Head]) -> tuple[int, ...]:
+        """The blocks that the head reads besides the last one; the last one is read anyway."""
+        wanted = self.spec.options.get("head_blocks")  # checkpoints of earlier versions do not say
+        if wanted is None:
+            return ()
+        if head.reads != ALL:
+            raise MamolError(
+                f"head_blocks={wanted!r}: head={self.spec.head} reads one token behind the last block; leave "
+                "head_blocks out, or use head=pixels"
+            )
+        blocks = len(self.tower.blocks)
+        return tuple(number for number in chosen_blocks(wanted, blocks, "head_blocks") if number < blocks - 1)
+
     def _widths(self, head: type[Head]) -> dict[str, int]:
         """Width of each feature that the head gets."""
         texts = [m.name for m in self.spec.modalities if EMBEDDINGS[m.kind].tower != VISUAL]
@@ -104,7 +119,7 @@ class Network(AnyNetwork):
                 f"head={self.spec.head} reads all tokens, and {', '.join(texts)} is read by its end; use head=class"
             )
         return {
-            part: self._tower(tower).output_dim
+            part: self._tower(tower).output_dim * (1 + len(self.head_blocks))
             for tower, members in self.members.items()
             for part in self.fusion.parts([self.spec.names[i] for i in members], head.reads)
         }
@@ -184,7 +199,7 @@ class Network(AnyNetwork):
 
         Returns:
             Modality to (B, output_dim), zero where it is absent, tower by tower; one entry for all with
-            ``fusion=single_stream``; (B, T, output_dim) for a head that reads all tokens. And the sum of the method's
+            ``fusion=single_stream``; (B, T, width) for a head that reads all tokens. And the sum of the method's
             auxiliary losses, if it has any.
         """
         streams = self.streams(batch) if streams is None else streams
@@ -200,6 +215,7 @@ class Network(AnyNetwork):
                 streams[name],
                 trace,
                 reads=self.head.reads,
+                blocks=self.head_blocks,
                 shortcut=shortcut,
             )
             losses += [] if loss is None else [loss]

@@ -26,8 +26,10 @@ every_method = pytest.mark.parametrize("method", METHODS)
 both_fusions = pytest.mark.parametrize("fusion", ["late", "single_stream"])
 
 
-def made(method: str, fusion: str = "late", head: str = "class", m: int = 3) -> Network:
-    network = toy_network(m, method, fusion=fusion, head=head, **OPTIONS.get(method, {}))
+def made(
+    method: str, fusion: str = "late", head: str = "class", m: int = 3, blocks: list[int] | None = None
+) -> Network:
+    network = toy_network(m, method, fusion=fusion, head=head, head_blocks=blocks, **OPTIONS.get(method, {}))
     shake(network)
     return network.eval()
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from mamol.core.errors import MamolError
 from mamol.core.head import HeadSizes
 from mamol.core.task import TASKS, UNLABELLED
 from mamol.heads.pixels import AROUND, LEAST_VARIANCE, PixelHead
 from tests.invariants import gradients
 from tests.network.test_holes import Rubbish, both_fusions, every_method, holes, made, with_holes
-from tests.toys import CLASSES, GRID, toy_batch
+from tests.toys import CLASSES, GRID, toy_batch, toy_network
 
 
 def dense_labels(batch: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
@@ -38,7 +39,7 @@ def test_every_pixel_has_logits_and_everything_trains(method: str, fusion: str) 
 @both_fusions
 def test_what_was_not_seen_reaches_no_pixel(method: str, fusion: str) -> None:
     """Whatever number stands where a sensor saw nothing."""
-    network, batch = made(method, fusion, "pixels"), dense_labels(toy_batch(m=3))
+    network, batch = made(method, fusion, "pixels", blocks=[1]), dense_labels(toy_batch(m=3))
     batch = with_holes(batch, holes(batch))
     logits, grads = network(batch)[0], gradients(network, batch)
     with Rubbish(network, 100.0) as rubbish:
@@ -47,6 +48,31 @@ def test_what_was_not_seen_reaches_no_pixel(method: str, fusion: str) -> None:
     torch.testing.assert_close(spoilt, logits, rtol=0, atol=0)
     for name, gradient in grads.items():
         torch.testing.assert_close(others[name], gradient, rtol=1e-5, atol=1e-6)
+
+
+@every_method
+@both_fusions
+def test_tokens_of_earlier_blocks_stand_in_front_of_those_of_the_last(method: str, fusion: str) -> None:
+    """As if the tower ended at each of them."""
+    network, batch = made(method, fusion, "pixels", blocks=[1, 2]), toy_batch(m=3)
+    several = network.features(batch)[0]
+    network.head_blocks = ()
+    whole, ends = network.tower.blocks, []
+    for end in (2, 3, len(whole)):
+        network.tower.blocks = whole[:end]
+        ends.append(network.features(batch)[0])
+    for name, features in several.items():
+        torch.testing.assert_close(features, torch.cat([each[name] for each in ends], -1), rtol=0, atol=0)
+
+
+def test_the_blocks_that_a_head_reads() -> None:
+    """The last one is read anyway; a head of one token reads no other."""
+    assert toy_network(head="pixels", head_blocks=[1, 11]).head_blocks == (1,)
+    assert toy_network(head="pixels", head_blocks="last3").head_blocks == (9, 10)
+    with pytest.raises(MamolError, match=r"head_blocks=\[99\]: the tower has the blocks 0 to 11; choose among them"):
+        toy_network(head="pixels", head_blocks=[99])
+    with pytest.raises(MamolError, match=r"head_blocks=\[1\]: head=class reads one token behind the last block; leave"):
+        toy_network(head_blocks=[1])
 
 
 def head(**sizes: int) -> PixelHead:

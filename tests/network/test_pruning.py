@@ -21,7 +21,7 @@ from tests.toys import shake, toy_batch, toy_network, windows
 
 VARIANTS: list[dict[str, Any]] = [
     {},
-    {"head": "pixels", "rank": 3},
+    {"head": "pixels", "rank": 3, "head_blocks": [2]},
     {"fusion": "single_stream"},
     {"fusion": "single_stream", "head": "pixels"},
     {"experts_dynamic": 4, "top_k": 2, "gate_renormalise": True, "expert_blocks": "last2"},

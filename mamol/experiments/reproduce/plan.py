@@ -20,8 +20,8 @@ from mamol.launch.job import Job
 
 ADDED = frozenset(
     (
-        *("network", "head", "compensate", "train_backbone", "volumetric", "window_shift", "class_weight", "loss"),
-        *("augment", "experts_per_block"),
+        *("network", "head", "head_blocks", "compensate", "train_backbone", "volumetric", "window_shift"),
+        *("class_weight", "loss", "augment", "experts_per_block"),
     )
 )
 """Options that decide the result and that the first version did not have."""
