@@ -185,7 +185,7 @@ def chosen_blocks(wanted: str | Sequence[int], blocks: int, option: str = "exper
         n = int(count)
         chosen = list(range(n)) if word == "first" else list(range(blocks - n, blocks))
     else:
-        chosen = sorted(wanted)
+        wanted = chosen = sorted(wanted)
     if not chosen or chosen[0] < 0 or chosen[-1] >= blocks:
         raise MamolError(f"{option}={wanted!r}: the tower has the blocks 0 to {blocks - 1}; choose among them")
     return chosen

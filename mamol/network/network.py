@@ -105,8 +105,8 @@ class Network(AnyNetwork):
             return ()
         if head.reads != ALL:
             raise MamolError(
-                f"head_blocks={wanted!r}: head={self.spec.head} reads one token behind the last block; leave "
-                "head_blocks out, or use head=pixels"
+                "head_blocks: goes with a head that reads all tokens, such as head=pixels; "
+                f"head={self.spec.head} reads one token behind the last block"
             )
         blocks = len(self.tower.blocks)
         return tuple(number for number in chosen_blocks(wanted, blocks, "head_blocks") if number < blocks - 1)

@@ -113,7 +113,7 @@ TRAINING = [
     call(
         "train",
         "data_root={table} expert_blocks=[12]",
-        "expert_blocks=(12,): the tower has the blocks 0 to 11; choose among them",
+        "expert_blocks=[12]: the tower has the blocks 0 to 11; choose among them",
     ),
     call(
         "train",
@@ -145,6 +145,16 @@ TRAINING = [
         "data_root={table} augment=flips",
         "augment=flips: goes with a head that classifies all pixels of a window, such as",
         "head=class classifies the one in the middle",
+    ),
+    call(
+        "train",
+        "data_root={table} head_blocks=[3]",
+        "head_blocks: goes with a head that reads all tokens, such as head=pixels; head=class reads one",
+    ),
+    call(
+        "train",
+        "data_root={table} head=pixels head_blocks=[12]",
+        "head_blocks=[12]: the tower has the blocks 0 to 11; choose among them",
     ),
     call("train", "data_root={table} head=pixels augment=mirror", "augment='mirror' must be some of flips, turns"),
     call(
