@@ -14,9 +14,10 @@ from mamol.core.errors import MamolError
 from mamol.core.groups import MissingSettings
 from mamol.core.settings import Settings
 from mamol.core.task import TASKS
-from mamol.data.datamodules import MultimodalData, dataset_of
+from mamol.data.datamodules import MultimodalData
 from mamol.data.imagetext.facts import ImageTextOptions
 from mamol.data.imagetext.prepare import prepare
+from mamol.data.serving import dataset_of
 from mamol.data.tables import open_tables
 from mamol.evaluation.predictions import read_predictions
 from mamol.evaluation.statistics import compare

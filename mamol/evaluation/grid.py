@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mamol.core.files import alone, replacing
 from mamol.core.settings import Settings
 from mamol.core.task import TASKS, Task
-from mamol.data.datamodules import Masks
+from mamol.data.batches import Masks
 from mamol.data.missing import Mask
 from mamol.data.tables import AnyTable
 from mamol.evaluation.examples import examples_of

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from mamol.core.errors import MamolError
 from mamol.core.groups import MissingSettings
-from mamol.data.datamodules import Batches, Masks, MultimodalData, WindowDataset, dataset_of
+from mamol.data.batches import Batches, Masks
+from mamol.data.datamodules import MultimodalData
 from mamol.data.missing import Mask
+from mamol.data.serving import WindowDataset, dataset_of
 
 NAMES = ("hsi", "lidar", "sar")
 BANDS = {"hsi": 5, "lidar": 1, "sar": 2}

@@ -14,7 +14,8 @@ from mamol.core.errors import MamolError
 from mamol.core.groups import MissingSettings
 from mamol.data import holes
 from mamol.data.arrays import scene_of
-from mamol.data.datamodules import Masks, MultimodalData
+from mamol.data.batches import Masks
+from mamol.data.datamodules import MultimodalData
 from mamol.data.missing import draw, realised, upon
 from mamol.data.patches import WindowCutter
 from mamol.data.prepare import Options, prepare

@@ -15,7 +15,7 @@ from mamol.core.backbone import BackboneRequest, family_of
 from mamol.core.errors import MamolError
 from mamol.core.settings import Settings
 from mamol.core.streams import Streams, Trace
-from mamol.data.datamodules import WindowDataset
+from mamol.data.serving import WindowDataset
 from mamol.methods.released import Released, ReleasedLayer, ReleasedOptions, missing_code
 from mamol.methods.router import Routed
 from mamol.training.released_weights import to_our_names
