@@ -1,8 +1,11 @@
-"""The processes of one training on one machine: those that Lightning starts end with the first one."""
+"""The processes of one training on one machine: those that Lightning starts end with the first one, and it can end."""
 
 import os
 import threading
 import time
+from types import FrameType
+
+import pytorch_lightning as pl
 
 FIRST = "MAMOL_FIRST_PROCESS"
 """Environment variable with the number of the process that starts the others."""
@@ -21,6 +24,26 @@ def keep_together() -> None:
         os.environ[FIRST] = str(os.getpid())
     elif FIRST in os.environ and ELASTIC not in os.environ:
         threading.Thread(target=_follow, args=(int(os.environ[FIRST]),), daemon=True).start()
+
+
+def end_at_sigterm(trainer: pl.Trainer) -> None:
+    """Has SIGTERM end a training behind the batch at hand, with several processes as with one.
+
+    In the handler of the signal, Lightning 2.6 tells the other processes through the connection that the gradients of
+    the batch at hand are waiting for, and so waits for ever. Here the process hands the signal on and takes note of it;
+    each ends where its batch does, or by ``keep_together``.
+
+    Args:
+        trainer: Before it begins.
+    """
+    connector, launcher = trainer._signal_connector, trainer.strategy.launcher
+
+    def take_note(signum: int, _: FrameType) -> None:
+        if launcher is not None and not connector.received_sigterm:
+            launcher.kill(signum)
+        connector.received_sigterm = True
+
+    connector._sigterm_notifier_fn = take_note  # type: ignore[method-assign]
 
 
 def _follow(first: int) -> None:

@@ -11,7 +11,7 @@ from mamol.core.errors import MamolError
 from mamol.core.settings import Settings
 from mamol.training.callbacks import SealedCheckpoints
 from mamol.training.machine import devices_of, precision_of, progress_bars
-from mamol.training.processes import keep_together
+from mamol.training.processes import end_at_sigterm, keep_together
 
 
 def make_trainer(
@@ -37,7 +37,7 @@ def make_trainer(
     training, machine = settings.training, settings.machine
     devices, accelerator = devices_of(machine)
     keep_together()
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=machine.num_nodes,
@@ -58,6 +58,8 @@ def make_trainer(
         plugins=[SealedCheckpoints()],
         **own,
     )
+    end_at_sigterm(trainer)
+    return trainer
 
 
 def accumulation(settings: Settings) -> int:

@@ -59,3 +59,10 @@ def test_a_command_killed_from_outside_goes_on(name: str, places: Places, tmp_pa
         succeed(process(*line))
     assert case.results(folder) == case.results(whole)
     assert not litter(folder)
+
+
+@pytest.mark.skipif(not WHOLE, reason="starts two processes; make faults does it")
+def test_sigterm_where_gradients_meet_ends_a_training_of_two_processes(tmp_path: Path) -> None:
+    """Lightning's own handler waits there for ever, which a kill at a random time seldom meets."""
+    finished = process("tests/training/terminated.py", tmp_path)
+    assert finished.returncode == 0, finished.stderr

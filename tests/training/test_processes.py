@@ -1,10 +1,15 @@
 """Processes of one training: none outlives the first."""
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch.distributed
 
+from mamol.core.settings import Settings
+from mamol.training.trainer import make_trainer
 from tests.pages import ROOT
 
 WAITS = """
@@ -43,3 +48,18 @@ def test_one_that_somebody_else_looks_after_goes_on(more: str) -> None:
     """As torchrun does; the same child without torchrun is gone before it says so."""
     done = first_of_two("time.sleep(3); sys.stderr.write('went on')", more)
     assert done.stderr == ("went on" if more else "")
+
+
+def test_sigterm_is_noted_and_told_to_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the handler the other processes cannot be told: ``tests/faults`` shows what happens to those that try."""
+    monkeypatch.delenv("MAMOL_FIRST_PROCESS", raising=False)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda *_, **__: pytest.fail("told"))
+    trainer = make_trainer(Settings.of({"num_gpus": 0, "cpu_processes": 2}), tmp_path, [], writes=False)
+    connector = trainer._signal_connector
+    connector.register_signal_handlers()
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        connector.teardown()
+    assert trainer.received_sigterm
