@@ -80,23 +80,23 @@ def oddities(model: nn.Module) -> list[str]:
     if type(model) not in KINDS:
         return [f"a {type(model).__name__}"]
     own, parts = cast(Any, model), KINDS[type(model)][0]
-    found = {
-        type(own.patch_embed).__name__: type(own.patch_embed) is not PatchEmbed,
-        "no LayerNorm behind the blocks": not isinstance(own.norm, nn.LayerNorm),
-        f"a {type(getattr(own, 'rope', None)).__name__}": not isinstance(
-            getattr(own, "rope", None), (RotaryEmbeddingCat, RotaryEmbeddingDinoV3, type(None))
-        ),
+    rope = getattr(own, "rope", None)
+    checks = {
+        type(own.patch_embed).__name__: type(own.patch_embed) is PatchEmbed,
+        "no LayerNorm behind the blocks": isinstance(own.norm, nn.LayerNorm),
+        f"a {type(rope).__name__}": isinstance(rope, (RotaryEmbeddingCat, RotaryEmbeddingDinoV3, type(None))),
     }
-    for block in own.blocks:
-        attention: Any = getattr(block, "attn", None)
-        mlp = getattr(block, "mlp", None)
-        if type(block) not in parts or type(attention) not in parts or type(mlp) not in MLPS:
-            return [*(what for what, odd in found.items() if odd), f"blocks of {type(block).__name__}"]
-        found["gated attention"] = attention.gate is not None
-        found["an attention of another width"] = attention.proj.in_features != own.embed_dim
-        found["fewer keys than queries"] = getattr(attention, "num_kv_groups", 1) != 1
-        found["a gate behind its value"] = getattr(mlp, "gate_last", False)
-    return [what for what, odd in found.items() if odd]
+    known = [type(b) in parts and type(b.attn) in parts and type(b.mlp) in MLPS for b in own.blocks]
+    if all(known):
+        checks |= {
+            "gated attention": all(b.attn.gate is None for b in own.blocks),
+            "an attention of another width": all(b.attn.proj.in_features == own.embed_dim for b in own.blocks),
+            "fewer keys than queries": all(getattr(b.attn, "num_kv_groups", 1) == 1 for b in own.blocks),
+            "a gate behind its value": not any(getattr(b.mlp, "gate_last", False) for b in own.blocks),
+        }
+    else:
+        checks[f"blocks of {type(own.blocks[known.index(False)]).__name__}"] = False
+    return [what for what, fits in checks.items() if not fits]
 
 
 def tower_of(request: BackboneRequest, grid: int) -> TimmTower:
