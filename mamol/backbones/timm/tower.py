@@ -222,5 +222,5 @@ class TimmTower(Backbone):
             tokens = (tokens.unflatten(1, (-1, count)) + positions[:, None, -count:]).flatten(1, 2)
             if positions.shape[1] > count:
                 front = front + positions[:, :-count]
-        entering: Tensor = model.norm_pre(torch.cat([front.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], 1))
+        entering: Tensor = model.norm_pre(torch.cat([front.expand(len(tokens), -1, -1), tokens], 1))
         return entering
