@@ -191,6 +191,11 @@ def test_published_weights_come_out_of_the_cache(cache: Path, folder: Path) -> N
     refused("its sha256 is not the one that the cache names it by", SMALL, "openai")
 
 
+def test_weights_that_nobody_published_are_refused() -> None:
+    name = "vit_base_patch16_plus_240"
+    refused(f"clip_weights=openai: timm names no published model.safetensors of {name}; give a file", name, "openai")
+
+
 # --- what is refused ---
 
 

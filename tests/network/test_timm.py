@@ -1,5 +1,6 @@
 """Every method on timm's towers: it trains what is its own, and what is absent has no effect."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from mamol.core.method import METHODS
 from mamol.network.network import Network
@@ -23,6 +25,18 @@ from tests.toys import shake, toy_batch, toy_network
 
 KINDS = ("dinov2", "swiglu", "siglip", "dinov3")
 SMALL = {"expert_blocks": "last2", "prompt_depth": 2, "prompt_length": 6}
+
+
+class Noted:
+    """A norm that keeps of which type its tokens are."""
+
+    def __init__(self, norm: Callable[[Tensor], Tensor]) -> None:
+        self.norm = norm
+        self.dtypes: set[torch.dtype] = set()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.dtypes.add(x.dtype)
+        return self.norm(x)
 
 
 def made(kind: str, method: str = "mamol", m: int = 3, **options: Any) -> Network:
@@ -79,6 +93,17 @@ def test_without_a_class_token_every_token_is_of_its_modality() -> None:
     batch["available"] = torch.eye(3, dtype=torch.bool)[torch.arange(6) % 3]
     (streams,) = network.streams(batch).values()
     assert torch.equal(streams.owners(16), (torch.arange(6) % 3)[:, None].expand(-1, 16))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "eva02"])
+def test_under_autocast_tokens_stay_exact(kind: str) -> None:
+    """What the blocks add to is float32, whatever the products are computed in."""
+    network, batch = made(kind, "moe_ada").train(), toy_batch(m=3)
+    network.tower.blocks[-1].norm_attention = noted = Noted(network.tower.blocks[-1].norm_attention)  # type: ignore[method-assign]
+    with torch.autocast("cpu", torch.bfloat16):
+        grads = gradients(network, batch)
+    assert all(grad.isfinite().all() for grad in grads.values())
+    assert noted.dtypes == {torch.float32}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -115,18 +115,19 @@ def tower_of(request: BackboneRequest, grid: int) -> TimmTower:
         raise MamolError(
             f"activation={request.activation}: backbone={request.name} has the one that timm gives it; leave it auto"
         )
+    file = None if request.weights == RANDOM else weights.located(request.weights, name, settings)
     side = grid * sizes.patch_embed.patch_size[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
         model = cast(Model, timm.create_model(name, num_classes=0)).eval()
     model.reset_classifier(0, "")  # drops the pooling, too
     model.set_input_size((side, side))
-    if request.weights == RANDOM:
+    if file is not None:
+        origin = weights.load(model, file, name)
+    else:
         logger.warning("backbone %s has RANDOM frozen weights: results mean nothing as those of %s", request.name, name)
         _without_small_scales(model)
         origin = drawn(request.seed)
-    else:
-        origin = weights.load(model, request.weights, name, settings)
     return assembled(model, origin, (settings.mean, settings.std))
 
 

@@ -26,23 +26,35 @@ _BESIDE = ("head.", "fc_norm.", "attn_pool.", "mask_token", "rope.")
 """What a file may hold beside the tower: classifier and pooling, and what is only used in pre-training."""
 
 
-def load(model: Model, source: str, name: str, settings: PretrainedCfg) -> Origin:
+def located(source: str, name: str, settings: PretrainedCfg) -> Path:
+    """The file that is meant.
+
+    Args:
+        source: ``clip_weights=``: a file, a folder with ``model.safetensors``, or ``openai``: the published one, out of
+            the cache.
+        name: timm's name of the model.
+        settings: What timm says of the published weights.
+
+    Raises:
+        MamolError: It is not there.
+    """
+    return _cached(name, settings) if source == PUBLISHED else _given(Path(source).expanduser(), name)
+
+
+def load(model: Model, path: Path, name: str) -> Origin:
     """Puts weights into a model.
 
     Args:
         model: Of the grid wanted; takes the weights, positions resized as timm does.
-        source: ``clip_weights=``: a file, a folder with ``model.safetensors``, or ``openai``: those that timm names,
-            from the cache.
+        path: Of ``located``.
         name: timm's name of the model.
-        settings: What timm says of the published weights.
 
     Returns:
         Where they come from.
 
     Raises:
-        MamolError: They are not there or not readable, or do not fit the model.
+        MamolError: They are not readable, or do not fit the model.
     """
-    path = _cached(name, settings) if source == PUBLISHED else _given(Path(source).expanduser(), name)
     tensors, _ = read_tensors(path)
     state = {key: value for key, value in tensors.items() if not key.startswith(_BESIDE)}
     own = model.state_dict()
@@ -59,9 +71,9 @@ def load(model: Model, source: str, name: str, settings: PretrainedCfg) -> Origi
 
 def _cached(name: str, settings: PretrainedCfg) -> Path:
     """The published file in the cache of huggingface_hub."""
-    repository = _repository(name, settings)
-    if repository is None:
-        raise MamolError(f"clip_weights={PUBLISHED}: timm names no published weights of {name}; give a file or random")
+    repository = settings.hf_hub_id
+    if not repository or settings.hf_hub_filename not in (None, FILE):
+        raise MamolError(f"clip_weights={PUBLISHED}: timm names no published {FILE} of {name}; give a file or random")
     found = try_to_load_from_cache(repository, FILE, HF_HUB_CACHE)
     if not isinstance(found, str):
         raise MamolError(
@@ -70,17 +82,6 @@ def _cached(name: str, settings: PretrainedCfg) -> Path:
         )
     logger.info("weights of timm's %s: %s, licence %s", name, found, settings.license or "not known to timm")
     return Path(found)
-
-
-def _repository(name: str, settings: PretrainedCfg) -> str | None:
-    """``timm/vit_base_patch16_224.mae``; timm's register leaves out the second part where it is the model's name."""
-    where = settings.hf_hub_id
-    if not where or settings.hf_hub_filename not in (None, FILE):
-        return None
-    if not where.endswith("/"):
-        return where
-    architecture = name.partition(".")[0]
-    return f"{where}{architecture}.{settings.tag}" if settings.tag else f"{where}{architecture}"
 
 
 def _given(path: Path, name: str) -> Path:
