@@ -6,6 +6,7 @@ object tree by torch's own inert unpickler (the one behind ``torch.utils.model_d
 """
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,9 @@ _STORAGE_TYPES = {
 }
 
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], bool]:
     """Reads all tensors of a weight file.
 
@@ -44,7 +48,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], bool]:
         The tensors by name, as stored; and whether the file is a TorchScript archive.
 
     Raises:
-        MamolError: No such file; truncated or damaged, or another sha256 than that in ``<file>.sha256`` beside it;
+        MamolError: No such file; truncated or damaged, or another sha256 than that in ``<file>.sha256`` beside it or
+            in its name in the cache of huggingface_hub;
             content that only arbitrary unpickling could read.
     """
     if not path.is_file():
@@ -73,11 +78,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], bool]:
 def _check_sum(path: Path) -> None:
     """Compares with ``<file>.sha256``, as sha256sum writes it, or with the checksum inside; zip files have their own.
 
+    The cache of huggingface_hub names a file by its sha256.
+
     Raises:
         MamolError: It is another one.
     """
-    beside = path.with_name(f"{path.name}.sha256")
-    if beside.is_file():
+    beside, cached = path.with_name(f"{path.name}.sha256"), path.resolve().name
+    if _SHA256.fullmatch(cached):
+        if cached != sha256_of(path):
+            raise _unreadable(path, "its sha256 is not the one that the cache names it by")
+    elif beside.is_file():
         told = beside.read_text("utf-8", errors="replace").split()
         if not told or told[0].lower() != sha256_of(path):
             raise _unreadable(path, f"its sha256 is not the one in {beside.name}")

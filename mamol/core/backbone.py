@@ -198,6 +198,8 @@ class Backbone(nn.Module, ABC):
         name: The tower that it is in a network, ``visual`` or ``text``.
         causal: Whether a token attends only to itself and to those before it.
         front: How many tokens ``begin`` puts in front of the embedded ones: class token, registers.
+        class_token: Whether one token stands for a stream: the first, or the end of a text. If none does, the mean of
+            the features of the embedded tokens takes its place.
         patch: Side of the image patch that ``embed`` turns into one token, in pixels; 0 where it takes no images.
         modality_type: (width,), where the type embeddings of modalities begin; None for weights without (CLIP).
         width: Token width d.
@@ -210,6 +212,7 @@ class Backbone(nn.Module, ABC):
     name: str
     causal: bool = False
     front: int = 1
+    class_token: bool = True
     patch: int = 0
     modality_type: Tensor | None = None
     width: int

@@ -126,13 +126,14 @@ class NetworkSettings:
     backbone: str = option(
         "ViT-B-16-quickgelu",
         o.TEXT,
-        "an open_clip ViT, a folder of pretrain, or tiny: a small offline stand-in with random weights; of pretrain "
-        "itself tiny, small or base",
+        "an open_clip ViT, timm:<name> (DINOv2, DINOv3, MAE, SigLIP, ...), a folder of pretrain, or tiny: a small "
+        "offline stand-in with random weights; of pretrain itself tiny, small or base",
     )
     clip_weights: str = option(
         "openai",
         o.TEXT,
-        "openai, a file, a Hugging Face folder, or random (means nothing as a CLIP result)",
+        "openai (of timm:<name>: what was published, out of the cache), a file, a folder of Hugging Face or timm, or "
+        "random (means nothing as a CLIP result)",
         decides=False,
     )
     activation: str = option(

@@ -51,6 +51,20 @@ class Streams:
             return None
         return functional.pad(self.token_mask, (length - self.token_mask.shape[1], 0), value=True)
 
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean over the embedded tokens of each stream, of those that count.
+
+        Args:
+            x: (N, T, width), without class token and prompts.
+
+        Returns:
+            (N, width).
+        """
+        if self.token_mask is None:
+            return x.mean(1)
+        counts = self.token_mask[..., None].to(x.dtype)
+        return (x * counts).sum(1) / counts.sum(1).clamp(min=1)
+
     def owners(self, length: int) -> Tensor:
         """Of which modality each token of the sequences is.
 
@@ -64,7 +78,7 @@ class Streams:
         if self.modality is not None:
             return self.modality[:, None]
         present = self.available > 0
-        windows = int(present.sum(1).max()) if length > self.count else 0  # one token alone is the class token
+        windows = int(present.sum(1).max()) if length > 1 else 0  # one token alone is the class token
         order = present.long().argsort(dim=1, descending=True, stable=True)[:, :windows]
         own = order.repeat_interleave(self.count, 1)
         return functional.pad(own, (length - own.shape[1], 0), value=present.shape[1])

@@ -45,7 +45,8 @@ def encode(
         method: What is added to the tower.
         streams: What is known of them.
         trace: Where the routing is recorded, if anybody asks for it.
-        reads: Which tokens become features: ``class`` (the class token, the end token of a text) or ``all`` embedded.
+        reads: Which tokens become features: ``class`` (the class token, the end token of a text; of a tower without
+            one, the mean over the features of its tokens) or ``all`` embedded.
         blocks: Behind which all tokens are read, too, by the same norm and projection; only where all are read.
         shortcut: Where one token of a stream is read behind the last block, only it goes through that block's query,
             MLP and experts. Exact; False keeps all tokens, for parity checks stage by stage and to record them all.
@@ -56,7 +57,8 @@ def encode(
     state = method.begin(streams, trace)
     x = backbone.begin(tokens)
     last = len(backbone.blocks) - 1
-    early = shortcut and reads != ALL
+    one = reads != ALL and backbone.class_token
+    early = shortcut and one
     prompts = 0  # they stand in front
     found = []
     for layer, block in enumerate(backbone.blocks):
@@ -75,8 +77,8 @@ def encode(
         x = x + method.feed_forward(layer, block.norm_mlp(x), block.mlp(streams), state)
         if layer in blocks:
             found.append(method.finish(x[:, prompts + backbone.front :], backbone, state))
-    if reads != ALL:
-        x = x if early else streams.read(x, prompts)
-    read = x[:, prompts + backbone.front :] if reads == ALL else x[:, 0]
-    found.append(method.finish(read, backbone, state))
+    if one and not early:
+        x = streams.read(x, prompts)
+    features = method.finish(x[:, 0] if one else x[:, prompts + backbone.front :], backbone, state)
+    found.append(features if one or reads == ALL else streams.mean(features))
     return Encoded(torch.cat(found, -1), method.auxiliary_loss(state))

@@ -21,6 +21,7 @@ from tests.image_text import batch_of, network_of, towers
 from tests.invariants import gradients
 from tests.mixtures import small_tower, trainable_names
 from tests.streams import small_tower as small_clip
+from tests.timms import tower as small_timm
 from tests.toys import GRID, shake, toy_batch, toy_network
 
 SENSORS = {"hsi": 5, "lidar": 1}
@@ -34,6 +35,16 @@ def clip() -> VisualTower:
 def mixture() -> Backbone:
     """Every token uses all experts, so that each of them is moved."""
     return small_tower(SENSORS, top_k=4)
+
+
+def siglip() -> Backbone:
+    """Without a class token."""
+    return small_timm("siglip")
+
+
+def dinov3() -> Backbone:
+    """With registers, LayerScale and rotary positions."""
+    return small_timm("dinov3")
 
 
 def made(method: str, train: bool | str, make: Callable[[], Backbone] = mixture, **options: Any) -> Network:
@@ -55,7 +66,7 @@ def reached(network: Network) -> set[str]:
     return {n for n, p in network.named_parameters() if n.startswith("towers.") and p.grad is not None}
 
 
-@pytest.mark.parametrize("make", [clip, mixture])
+@pytest.mark.parametrize("make", [clip, mixture, siglip, dinov3])
 @pytest.mark.parametrize("method", list(METHODS))
 def test_with_every_method_exactly_those_weights_are_trained_that_it_uses(
     method: str, make: Callable[[], Backbone]
