@@ -11,6 +11,7 @@ from mamol.core.version import VERSION as __version__
 
 if TYPE_CHECKING:  # for editors, which do not run __getattr__
     from mamol.api.experiment import Experiment
+    from mamol.api.merge import merge
     from mamol.api.pretrain import pretrain
     from mamol.api.prune import prune
     from mamol.api.run import Run, load, train
@@ -28,6 +29,7 @@ _HOME = {
     "Tables": "mamol.api.tables",
     "build_tables": "mamol.api.tables",
     "load": "mamol.api.run",
+    "merge": "mamol.api.merge",
     "pretrain": "mamol.api.pretrain",
     "prune": "mamol.api.prune",
     "train": "mamol.api.run",
@@ -44,6 +46,7 @@ __all__ = [
     "__version__",
     "build_tables",
     "load",
+    "merge",
     "pretrain",
     "prune",
     "train",

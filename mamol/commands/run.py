@@ -50,6 +50,16 @@ def prune() -> None:
 
 
 @ex.command(unobserved=True)
+def merge() -> None:
+    """Make of load_path=<run>, for samples with present=hsi+lidar, a plain tower with slightly wider MLPs."""
+    from mamol.api.merge import merging
+
+    done = merging(line.settings)
+    line.show(done)
+    line.show(f"\n{done.folder}")
+
+
+@ex.command(unobserved=True)
 def evaluate() -> None:
     """Test load_path=<checkpoint> over a grid of missing rates and types: evaluate_ratios=…, evaluate_types=…."""
     from mamol.evaluation.grid import evaluate
