@@ -244,7 +244,7 @@ class Network(AnyNetwork):
     def _tokens(self, batch: Batch, number: int, streams: Streams) -> Tensor:
         """The embedded present streams of a modality, (n, T, width)."""
         embedding = self._embedding(number)
-        present = batch[self.spec.names[number]][batch["available"][:, number]]
+        present = self.fusion.chosen(batch[self.spec.names[number]], batch["available"][:, number])
         if streams.end is not None and streams.token_mask is not None:
             present = present[:, : streams.token_mask.shape[1]]
         tokens: Tensor = embedding(present, self._tower(embedding.tower))
@@ -262,13 +262,13 @@ class Network(AnyNetwork):
             streams = replace(
                 self.fusion.streams(available, members, self.spec.grid**2, name), inputs=self.spec.modalities
             )
-            present = {i: batch[self.spec.names[i]][available[:, i]] for i in members}
+            present = {i: self.fusion.chosen(batch[self.spec.names[i]], available[:, i]) for i in members}
             ends = [self._embedding(i).ends(x) for i, x in present.items()]
             seen = [self._embedding(i).valid(x) for i, x in present.items()]
             found[name] = _with_ends(streams, [end for end in ends if end is not None])
             if any(each is not None for each in seen):
                 tokens = torch.cat(
-                    [_or_all(s, len(x), self.spec.grid**2, x) for s, x in zip(seen, present.values(), strict=True)]
+                    [_or_all(s, x.shape[0], self.spec.grid**2, x) for s, x in zip(seen, present.values(), strict=True)]
                 )
                 mask = self.fusion.sequences(tokens[..., None], available[:, members])[..., 0]
                 found[name] = replace(found[name], token_mask=mask)
@@ -281,7 +281,7 @@ class Network(AnyNetwork):
         counts = streams[VISUAL].token_mask
         if counts is None:
             return None
-        by_modality = self.fusion.features(counts[..., None], available, ALL)[..., 0]
+        by_modality = self.fusion.features(counts[..., None], available[:, self.members[VISUAL]], ALL)[..., 0]
         return dict(zip(self.spec.names, by_modality.unbind(1), strict=True))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
