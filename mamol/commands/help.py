@@ -100,6 +100,14 @@ COMMANDS = {
             "with load_path=result/mine_seed0/pruned present=lidar data_root=tables",
         ),
     ),
+    "export": Command(
+        "Write a run as an ONNX file that needs none of this program, checked against the run.",
+        ("load_path", "format", "present", "data_root", "clip_weights", "seed", *MACHINE),
+        (
+            "with load_path=result/mine_seed0",
+            "with load_path=result/mine_seed0 format=onnx present=hsi+lidar",
+        ),
+    ),
     "evaluate": Command(
         "Test a checkpoint at every missing rate and type.",
         (*TRAINED, "evaluate_ratios", "evaluate_types"),

@@ -309,7 +309,7 @@ class MachineSettings:
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """Of the command ``predict``; ``merge`` too reads ``present``."""
+    """Of the command ``predict``; ``merge`` and ``export`` too read ``present``."""
 
     scene: str = option("", o.TEXT, "raw folder, scene.json, or folder of many scenes, to draw maps of", decides=False)
     present: str = option(
@@ -414,6 +414,13 @@ class PruneSettings:
         "routed experts stay whose share of what all make of the tokens is at least tau times an even one; 0 keeps all",
         decides=False,
     )
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Of the command ``export``."""
+
+    format: str = option("onnx", o.choice("onnx"), "of the file: onnx", decides=False)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """How much is tried: a part with all tests, the whole with ``make faults``; and what the commands read."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mamol.api import pretrain
 from mamol.backbones.mixture.tower import NAMED
-from mamol.evaluation import reconstructions
+from mamol.evaluation import export_run, onnxfile, reconstructions
 from tests.faults.commands import TILES, Places, cases
 from tests.lines import tables
 from tests.placed import write_placed
@@ -52,6 +54,20 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pretrain, "picture_of", lambda network, grounds, seed, title: None)
     patch.setattr(pretrain, "training_curves", lambda history, title: None)
     patch.setattr(pretrain, "save_figure", lambda figure, path: path.write_bytes(b"no picture"))
+
+
+@pytest.fixture
+def one_file(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """An exported file is made once and copied then: making it takes longer than the rest, and knows no files."""
+    kept, made = tmp_path_factory.mktemp("exported") / "model.onnx", export_run.write_onnx
+
+    def write(path: Path, *given: Any) -> None:
+        if not kept.is_file():
+            made(kept, *given)
+        shutil.copy(kept, path)
+
+    monkeypatch.setattr(onnxfile, "OPTIMISE", False)
+    monkeypatch.setattr(export_run, "write_onnx", write)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ COMMANDS = (
     "evaluate",
     "routing",
     "prune",
+    "merge",
+    "export",
     "save",
     "predict rasters",
     "reproduce",
