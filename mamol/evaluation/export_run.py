@@ -1,7 +1,7 @@
 """``export`` of a run: an ONNX file that needs none of this program, checked against the network on real windows."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,10 @@ def _latency(network: AnyNetwork, file: OnnxFile, windows: Sequence[tuple[str, B
     try:
         for pattern, batch in dict([windows[0], windows[-2]]).items():
             one = {name: value[:1] for name, value in batch.items()}
-            calls = {"onnxruntime": partial(file.logits, arrays_of(one)), "PyTorch": partial(network, one)}
+            calls: dict[str, Callable[[], object]] = {
+                "onnxruntime": partial(file.logits, arrays_of(one)),
+                "PyTorch": partial(network, one),
+            }
             found[pattern] = alternating(calls, ROUNDS)
     finally:
         use_threads(threads)

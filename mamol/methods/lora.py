@@ -72,7 +72,11 @@ class LoRA(Layered[Pass]):
         self.rank = rank
 
     def constant(self, present: Sequence[int]) -> dict[int, LowRank]:
-        """The updates themselves."""
+        """The updates themselves.
+
+        Args:
+            present: Not used; they are the same under all patterns.
+        """
         layers = cast(Mapping[str, LoRALayer], self.layers)
         return {int(block): LowRank(**layer.update.state_of([0])) for block, layer in layers.items()}
 

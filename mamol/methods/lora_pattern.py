@@ -86,6 +86,10 @@ class LoRAPattern(Layered[Pass]):
         )
 
     def constant(self, present: Sequence[int]) -> dict[int, LowRank]:
-        """The updates of the pattern."""
+        """The updates of the pattern.
+
+        Args:
+            present: Numbers of the modalities.
+        """
         layers, pattern = cast(Mapping[str, LoRAPatternLayer], self.layers), sum(2**i for i in present) - 1
         return {int(block): LowRank(**layer.updates.state_of([pattern])) for block, layer in layers.items()}

@@ -199,7 +199,14 @@ class MaMOL(Layered[Routed]):
         return [*super().routers(), *(each for each in shared if each is not None)]
 
     def constant(self, present: Sequence[int]) -> dict[int, LowRank]:
-        """Shared expert, experts of the present modalities and the one routed expert, whose gate is 1, side by side."""
+        """Shared expert, experts of the present modalities and the one routed expert, whose gate is 1, side by side.
+
+        Args:
+            present: Numbers of the modalities.
+
+        Raises:
+            MamolError: A block has several routed experts.
+        """
         layers = cast(Mapping[str, MaMOLLayer], self.layers)
         if several := {block: layer.dynamic for block, layer in layers.items() if layer.dynamic > 1}:
             block, count = next(iter(several.items()))
