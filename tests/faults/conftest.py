@@ -1,16 +1,14 @@
 """How much is tried: a part with all tests, the whole with ``make faults``; and what the commands read."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mamol.api import pretrain
 from mamol.backbones.mixture.tower import NAMED
-from mamol.evaluation import export_run, onnxfile, reconstructions
+from mamol.evaluation import export_run, reconstructions
 from tests.faults.commands import TILES, Places, cases
 from tests.lines import tables
 from tests.placed import write_placed
@@ -56,18 +54,20 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pretrain, "save_figure", lambda figure, path: path.write_bytes(b"no picture"))
 
 
+class NoFile:
+    """In place of an open ONNX file, for SAR alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.inputs = ["sar"]
+
+
 @pytest.fixture
-def one_file(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """An exported file is made once and copied then: making it takes longer than the rest, and knows no files."""
-    kept, made = tmp_path_factory.mktemp("exported") / "model.onnx", export_run.write_onnx
-
-    def write(path: Path, *given: Any) -> None:
-        if not kept.is_file():
-            made(kept, *given)
-        shutil.copy(kept, path)
-
-    monkeypatch.setattr(onnxfile, "OPTIMISE", False)
-    monkeypatch.setattr(export_run, "write_onnx", write)
+def no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports without their graph, which takes longer than the rest and is written in one piece."""
+    monkeypatch.setattr(export_run, "write_onnx", lambda path, *_: path.write_bytes(b"no graph"))
+    monkeypatch.setattr(export_run, "OnnxFile", NoFile)
+    monkeypatch.setattr(export_run, "_difference", lambda *_: 0.0)
+    monkeypatch.setattr(export_run, "_latency", lambda *_: {"sar": {"onnxruntime": 1.0, "PyTorch": 1.0}})
 
 
 @pytest.fixture(scope="session")
