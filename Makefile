@@ -62,6 +62,7 @@ pins: .venv/dev.stamp
 	$(PINS) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(PINS) pyproject.toml --extra ray --constraint requirements.txt --output-file requirements-ray.txt
 	$(PINS) pyproject.toml --extra slurm --constraint requirements.txt --output-file requirements-slurm.txt
+	$(PINS) pyproject.toml --extra export --constraint requirements.txt --output-file requirements-export.txt
 
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks

@@ -11,6 +11,8 @@ from mamol.core.version import VERSION as __version__
 
 if TYPE_CHECKING:  # for editors, which do not run __getattr__
     from mamol.api.experiment import Experiment
+    from mamol.api.export import export
+    from mamol.api.merge import merge
     from mamol.api.pretrain import pretrain
     from mamol.api.prune import prune
     from mamol.api.run import Run, load, train
@@ -27,7 +29,9 @@ _HOME = {
     "Settings": "mamol.api.run",  # with everything registered that options can name
     "Tables": "mamol.api.tables",
     "build_tables": "mamol.api.tables",
+    "export": "mamol.api.export",
     "load": "mamol.api.run",
+    "merge": "mamol.api.merge",
     "pretrain": "mamol.api.pretrain",
     "prune": "mamol.api.prune",
     "train": "mamol.api.run",
@@ -43,7 +47,9 @@ __all__ = [
     "Tables",
     "__version__",
     "build_tables",
+    "export",
     "load",
+    "merge",
     "pretrain",
     "prune",
     "train",

@@ -26,6 +26,7 @@ WANTED = {
     "requirements-dev.txt": BASE + PROJECT["dependency-groups"]["dev"],
     "requirements-ray.txt": BASE + EXTRAS["ray"],
     "requirements-slurm.txt": BASE + EXTRAS["slurm"],
+    "requirements-export.txt": BASE + EXTRAS["export"],
 }
 LIBRARY = """
 import sys, numpy as np, mamol

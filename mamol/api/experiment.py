@@ -38,16 +38,21 @@ from mamol.training.trainer import accumulation, make_trainer
 logger = logging.getLogger(__name__)
 
 
-def _as_pruned(settings: Settings) -> Settings:
-    """The settings with the experts of a checkpoint that was pruned, unless the user says how many there are."""
+def _as_stored(settings: Settings) -> Settings:
+    """The settings with what prune and merge left in a checkpoint, unless the user says otherwise."""
     path = settings.run.load_path
-    if not path or settings.method.experts_per_block is not None:
+    if not path:
         return settings
     file = checkpoint_file(path)
     if file.suffix != ".safetensors":
         return settings
-    each = read_checkpoint(file)[0].network.method_options.get("experts_per_block")
-    return settings if each is None else settings.changed(experts_per_block=each)
+    stored = read_checkpoint(file)[0].network
+    left = {
+        "experts_per_block": stored.method_options.get("experts_per_block"),
+        "merged_ranks": stored.options.get("merged_ranks"),
+    }
+    given = settings.flat()
+    return settings.changed(**{name: own for name, own in left.items() if own is not None and given[name] is None})
 
 
 class Experiment:
@@ -75,7 +80,7 @@ class Experiment:
             workers=settings.machine.num_workers,
             limit=settings.training.limit_batches,
         )
-        self.settings = settings = _as_pruned(settings)
+        self.settings = settings = _as_stored(settings)
         self.accumulate = 1 if run.test_only else accumulation(settings)
         self.network = network_for(
             self.data.info, self.data.modalities, data, settings.network, settings.method, run.seed

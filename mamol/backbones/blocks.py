@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from mamol.core.attention import Prefix, attention
 from mamol.core.backbone import MLP, Block
@@ -42,6 +44,16 @@ class ClipMLP(MLP):
         """``c_proj``."""
         out: Tensor = self.c_proj(hidden)
         return out
+
+    def absorb(self, down: Tensor, up: Tensor) -> None:
+        """Behind the units that are there; the added ones have no bias."""
+        first, second = self.c_fc, self.c_proj
+        down, up = (each.to(first.weight) for each in (down, up))
+        rows, columns = torch.cat([first.weight.data, down, -down]), torch.cat([second.weight.data, up, -up], 1)
+        first.weight = nn.Parameter(rows, requires_grad=first.weight.requires_grad)
+        first.bias = nn.Parameter(pad(first.bias.data, (0, 2 * len(down))), requires_grad=first.bias.requires_grad)
+        second.weight = nn.Parameter(columns, requires_grad=second.weight.requires_grad)
+        first.out_features = second.in_features = self.expanded = self.inner = len(rows)
 
 
 class PreNormBlock(Block):

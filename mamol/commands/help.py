@@ -92,6 +92,22 @@ COMMANDS = {
             "with load_path=result/mamol_seed0/backbone keep=lidar scene=RAW",
         ),
     ),
+    "merge": Command(
+        "Make of a run, for one missing pattern, a plain tower with slightly wider MLPs and the same outputs.",
+        ("load_path", "present", "data_root", "clip_weights", "seed", *MACHINE),
+        (
+            "with load_path=result/mine_seed0/pruned present=hsi+lidar",
+            "with load_path=result/mine_seed0/pruned present=lidar data_root=tables",
+        ),
+    ),
+    "export": Command(
+        "Write a run as an ONNX file that needs none of this program, checked against the run.",
+        ("load_path", "format", "present", "data_root", "clip_weights", "seed", *MACHINE),
+        (
+            "with load_path=result/mine_seed0",
+            "with load_path=result/mine_seed0 format=onnx present=hsi+lidar",
+        ),
+    ),
     "evaluate": Command(
         "Test a checkpoint at every missing rate and type.",
         (*TRAINED, "evaluate_ratios", "evaluate_types"),

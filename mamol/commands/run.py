@@ -50,6 +50,26 @@ def prune() -> None:
 
 
 @ex.command(unobserved=True)
+def merge() -> None:
+    """Make of load_path=<run>, for samples with present=hsi+lidar, a plain tower with slightly wider MLPs."""
+    from mamol.api.merge import merging
+
+    done = merging(line.settings)
+    line.show(done)
+    line.show(f"\n{done.folder}")
+
+
+@ex.command(unobserved=True)
+def export() -> None:
+    """Write load_path=<run> as a file for other programs: [format=onnx] [present=hsi+lidar]."""
+    from mamol.api.export import exporting
+
+    done = exporting(line.settings)
+    line.show(done)
+    line.show(f"\n{done.folder}")
+
+
+@ex.command(unobserved=True)
 def evaluate() -> None:
     """Test load_path=<checkpoint> over a grid of missing rates and types: evaluate_ratios=…, evaluate_types=…."""
     from mamol.evaluation.grid import evaluate

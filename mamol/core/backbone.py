@@ -71,6 +71,21 @@ class MLP(nn.Module, ABC):
             (…, width).
         """
 
+    def absorb(self, down: Tensor, up: Tensor) -> None:
+        """Makes ``up @ down @ z`` part of it: 2R more hidden units, as ``gelu(x) - gelu(-x) = x``.
+
+        Args:
+            down: (R, width).
+            up: (width, R).
+
+        Raises:
+            MamolError: It has no hidden units of that kind, which a gated MLP and a mixture of experts have not.
+        """
+        raise MamolError(
+            f"{type(self).__name__}: this MLP of the backbone cannot be given more hidden units; merge takes runs "
+            "around a CLIP or ViLT"
+        )
+
     def forward(self, z: Tensor) -> Tensor:
         """All of it.
 

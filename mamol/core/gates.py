@@ -31,8 +31,10 @@ def balance_loss(gates: Tensor, probabilities: Tensor, mask: Tensor | None = Non
         mask: (N, T) bool, False at padding, which does not count; None counts all tokens.
 
     Returns:
-        A scalar.
+        A scalar; zero in a graph that is exported, which is never trained.
     """
+    if torch.compiler.is_exporting():
+        return probabilities.new_zeros(())
     if mask is not None:
         gates, probabilities = gates[mask][None], probabilities[mask][None]
     used = (gates > 0).float()
@@ -53,6 +55,8 @@ def balance_per_modality(gates: Tensor, probabilities: Tensor, modality: Tensor,
     Returns:
         A scalar; the number of groups that occur when each uses its experts evenly.
     """
+    if torch.compiler.is_exporting():
+        return probabilities.new_zeros(())
     owners = modality.expand(gates.shape[:2])
     counts = torch.ones_like(owners, dtype=torch.bool) if mask is None else mask
     groups = [(owners == number) & counts for number in owners[counts].unique()]

@@ -164,6 +164,12 @@ class NetworkSettings:
         o.TRAINED,
         "train the tower, too: True, or last<n>, its last n blocks and last norm; use a small learning_rate",
     )
+    merged_ranks: tuple[int, ...] | None = option(
+        None,
+        o.optional(o.counts(0)),
+        "rank of what merge put into the MLP of each block, one number per block; None: those of load_path if it was "
+        "merged, else none",
+    )
     volumetric: bool = option(
         False, o.FLAG, "of network=perceiver: a 3-D U-Net over all bands, too, which sees what lies around a pixel"
     )
@@ -304,7 +310,7 @@ class MachineSettings:
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """Of the command ``predict``."""
+    """Of the command ``predict``; ``merge`` and ``export`` too read ``present``."""
 
     scene: str = option("", o.TEXT, "raw folder, scene.json, or folder of many scenes, to draw maps of", decides=False)
     present: str = option(
@@ -409,6 +415,13 @@ class PruneSettings:
         "routed experts stay whose share of what all make of the tokens is at least tau times an even one; 0 keeps all",
         decides=False,
     )
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Of the command ``export``."""
+
+    format: str = option("onnx", o.choice("onnx"), "of the file: onnx", decides=False)
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,14 @@ class AnyNetwork(nn.Module, ABC):
     Attributes:
         reads: Those of ``PARTS`` that it has; the others are "" in its description.
         options: Further options of a run that it reads, which ``spec.options`` holds; no other network takes them.
+        one_graph: Whether what it computes is the same graph for all patterns of a batch, so that it can be exported.
         progress: Share of the optimiser's steps that are done, for losses that change on the way; training sets it.
         spec: What it was built from.
     """
 
     reads: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()
+    one_graph: ClassVar[bool] = True
     progress: float = 0.0
     spec: NetworkSpec
 

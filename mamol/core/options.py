@@ -61,6 +61,19 @@ def integer(least: int) -> Allowed:
     return Allowed(f"a whole number of at least {least}", lambda v: _is_integer(v) and v >= least)
 
 
+def counts(least: int) -> Allowed:
+    """A list of whole numbers.
+
+    Args:
+        least: The smallest that is allowed.
+    """
+    return Allowed(
+        f"a list of whole numbers of at least {least}",
+        lambda v: isinstance(v, list | tuple) and len(v) > 0 and all(_is_integer(n) and n >= least for n in v),
+        tuple,
+    )
+
+
 def number(text: str, accepts: Callable[[float], bool]) -> Allowed:
     """A real number.
 
@@ -211,11 +224,7 @@ TRAINED = Allowed(
     "False, True or last<n>",
     lambda v: isinstance(v, bool) or (isinstance(v, str) and v.startswith("last") and v[4:].isdecimal()),
 )
-COUNTS = Allowed(
-    "a list of whole numbers of at least 1",
-    lambda v: isinstance(v, list | tuple) and len(v) > 0 and all(_is_integer(n) and n >= 1 for n in v),
-    tuple,
-)
+COUNTS = counts(1)
 RATIOS = Allowed(
     "rates from 0 to 1, such as 0,0.5",
     lambda v: all(map(RATE.accepts, v)) and len(v) > 0 if isinstance(v, list | tuple) else RATE.accepts(v),

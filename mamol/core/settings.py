@@ -16,6 +16,7 @@ from mamol.core.errors import MamolError
 from mamol.core.groups import (
     DataSettings,
     EvaluateSettings,
+    ExportSettings,
     MachineSettings,
     MethodSettings,
     MissingSettings,
@@ -56,6 +57,7 @@ class Settings:
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
     prune: PruneSettings = field(default_factory=PruneSettings)
+    export: ExportSettings = field(default_factory=ExportSettings)
     reproduce: ReproduceSettings = field(default_factory=ReproduceSettings)
 
     @classmethod

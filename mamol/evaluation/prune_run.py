@@ -1,36 +1,24 @@
 """``prune`` of a run: its experts of other sensors go, and routed ones that matter under no pattern of those kept."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from mamol.backbones.mixture.folder import is_pretrained
 from mamol.core.errors import MamolError
-from mamol.core.files import write_json
-from mamol.core.method import Batch
 from mamol.core.names import pattern_name
 from mamol.core.pruning import Cut
-from mamol.core.seal import verify
 from mamol.core.settings import Settings
-from mamol.data.datamodules import MultimodalData
-from mamol.evaluation.grid import all_predictions, score_patterns
-from mamol.evaluation.patterns import complete_batches, natural_or_all
-from mamol.evaluation.pruned import SAMPLES, Pruning, check_wanted, cut_of, multiply_adds, publish
+from mamol.evaluation.derived import copy_config, samples_of, scores_of_both, source_of, with_tables
+from mamol.evaluation.pruned import SAMPLES, Pruning, check_wanted, cut_of, multiply_adds, publish, same_parts
 from mamol.evaluation.saliency import Pattern, measure, patterns_of, shares
 from mamol.evaluation.trained import Trained, open_trained
 from mamol.network.network import Network
 from mamol.network.parameters import count
 from mamol.network.pruning import prunable, pruned
-from mamol.training.checkpoints import DAMAGED, checkpoint_file, read_checkpoint, run_of, save_checkpoint
-from mamol.training.machine import arithmetic, batch_on
+from mamol.training.checkpoints import read_checkpoint, save_checkpoint
+from mamol.training.machine import arithmetic
 
-CONFIG = "config.json"
 CHECKPOINT = Path("checkpoints", "best-pruned.safetensors")
 
 
@@ -49,12 +37,12 @@ def prune_run(settings: Settings) -> tuple[Path, str]:
     asked, path = settings.prune, settings.run.load_path
     info, _ = read_checkpoint(path)
     kept = check_wanted(asked.keep, info.network.names, path)
-    trained = open_trained(_with_tables(settings), "prune")
+    trained = open_trained(with_tables(settings, "prune"), "prune")
     network = prunable(trained.network, len(kept))
     names = network.spec.names
     patterns = patterns_of(names, asked.patterns, kept)
     with arithmetic(settings.training.precision, trained.device):
-        used = measure(network, _batches(trained, network), patterns, shortcut=True)
+        used = measure(network, samples_of(trained, "train", SAMPLES), patterns, shortcut=True)
     if network.method.routers() and not len(used):
         shown = ", ".join(pattern_name(pattern, names) for pattern in patterns)
         raise MamolError(f"prune: no training sample of {trained.settings.data.data_root} can be under {shown}")
@@ -63,12 +51,7 @@ def prune_run(settings: Settings) -> tuple[Path, str]:
     left = pruned(network, cut)
     here = [pattern_name(pattern, names) for pattern in patterns]
     done = Pruning(
-        source={
-            "path": str(trained.checkpoint),
-            "sha256": verify(trained.checkpoint, DAMAGED),
-            "backbone": network.fingerprint,
-            "table": trained.data.tables["train"].fingerprint,
-        },
+        source=source_of(trained),
         keep=kept,
         gone=[name for name in names if name not in kept],
         patterns=here,
@@ -76,9 +59,9 @@ def prune_run(settings: Settings) -> tuple[Path, str]:
         used=used,
         shares=found,
         cut=cut,
-        parameters=_both(count(network), count(left)),
+        parameters=same_parts(count(network), count(left)),
         multiply_adds=_multiply_adds(trained, network, left, patterns, cut),
-        scores=_scores(trained, left, kept, here),
+        scores=scores_of_both(trained, left, here),
         title=trained.title("pruning"),
         remarks=_remarks(network),
     )
@@ -86,73 +69,18 @@ def prune_run(settings: Settings) -> tuple[Path, str]:
 
     def fill(folder: Path) -> str:
         save_checkpoint(folder / CHECKPOINT, left, replace(info, network=left.spec, score=None))
-        _copy_config(trained.checkpoint, folder, left)
+        each = left.spec.method_options.get("experts_per_block")
+        copy_config(trained.checkpoint, folder, {"modalities": list(left.spec.names), "experts_per_block": each})
         return done.write(folder)
 
     return publish(home, fill)
-
-
-def _with_tables(settings: Settings) -> Settings:
-    """The settings with the tables that the run was trained on, where none are given.
-
-    Raises:
-        MamolError: The run does not say which.
-    """
-    if settings.data.data_root:
-        return settings
-    config = _config(checkpoint_file(settings.run.load_path))
-    root = config.get("data_root")
-    if not isinstance(root, str) or not root:
-        raise MamolError(f"prune: {settings.run.load_path} does not say which tables it was trained on; give data_root")
-    return replace(settings, data=replace(settings.data, data_root=root))
-
-
-def _config(checkpoint: Path) -> dict[str, Any]:
-    """The options of the checkpoint's run; none of a file by itself."""
-    try:
-        content = json.loads((run_of(checkpoint) or checkpoint.parent).joinpath(CONFIG).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _copy_config(checkpoint: Path, folder: Path, left: Network) -> None:
-    """The run's options with what the pruned network has otherwise."""
-    if config := _config(checkpoint):
-        each = left.spec.method_options.get("experts_per_block")
-        changed = {"modalities": list(left.spec.names), "experts_per_block": each}
-        write_json(folder / CONFIG, {**config, **changed})
-
-
-def _batches(trained: Trained, network: Network) -> Iterator[tuple[Batch, NDArray[np.bool_]]]:
-    """Samples of the training table, drawn with the seed, with what each has by nature."""
-    table, settings = trained.data.tables["train"], trained.settings
-    natural = natural_or_all(table, trained.modalities)
-    drawn = np.random.default_rng(settings.run.seed).permutation(len(table))[:SAMPLES]
-    batches = complete_batches(
-        network,
-        table,
-        trained.device,
-        "measuring",
-        settings.machine.progress_bar,
-        samples=np.sort(drawn),
-        batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
-        workers=settings.machine.num_workers,
-    )
-    for content in batches:
-        yield content, natural[content["index"].cpu().numpy()]
-
-
-def _both(before: dict[str, int], after: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
-    """Counts with the same parts."""
-    return before, {name: after.get(name, 0) for name in before}
 
 
 def _multiply_adds(
     trained: Trained, network: Network, left: Network, patterns: Sequence[Pattern], cut: Cut
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Of one sample under each pattern."""
-    content, _ = next(_batches(trained, network))
+    content, _ = next(samples_of(trained, "train", 1))
     one = {name: value[:1] for name, value in content.items()}
     before, after = {}, {}
     for pattern in patterns:
@@ -161,24 +89,6 @@ def _multiply_adds(
         before[name] = multiply_adds(network, {**one, "available": available})
         after[name] = multiply_adds(left, {**one, "available": available[:, list(cut.inputs)]})
     return before, after
-
-
-def _scores(trained: Trained, left: Network, kept: Sequence[str], patterns: Sequence[str]) -> pd.DataFrame:
-    """Of the test table under each pattern, before and after."""
-    settings = trained.settings
-    data = MultimodalData(
-        settings.data.data_root, kept, settings.missing, seed=settings.run.seed, dataset=settings.data.dataset
-    )
-    rows = []
-    tables = [
-        score_patterns(all_predictions(each, kept), each, kept).set_index("present")
-        for each in (trained, replace(trained, network=left, data=data))
-    ]
-    for score in trained.task.scores:
-        for pattern in patterns:
-            before, after = (float(table[score].get(pattern, np.nan)) for table in tables)
-            rows.append({"present": pattern, "score": score, "before": before, "after": after})
-    return pd.DataFrame(rows)
 
 
 def _remarks(network: Network) -> list[str]:

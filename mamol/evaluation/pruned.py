@@ -98,7 +98,7 @@ class Pruning:
             "multiply_adds": {
                 when: dict(counts) for when, counts in zip(("before", "after"), self.multiply_adds, strict=True)
             },
-            "scores": [_plain(row) for row in self.scores.to_dict("records")],
+            "scores": [plain_row(row) for row in self.scores.to_dict("records")],
             "remarks": list(self.remarks),
         }
         write_sealed_json(folder / REPORT, described)
@@ -119,8 +119,8 @@ class Pruning:
         ]
         if self.shares:
             parts += ["## Routed experts, share of each (1 is even)", markdown(self._experts(), 2)]
-        parts += ["## Parameters", markdown(_changed(*self.parameters, "part"), 1)]
-        parts += ["## Multiply-adds of one sample", markdown(_changed(*self.multiply_adds, "present"), 1)]
+        parts += ["## Parameters", markdown(changed(*self.parameters, "part"), 1)]
+        parts += ["## Multiply-adds of one sample", markdown(changed(*self.multiply_adds, "present"), 1)]
         if len(self.scores):
             scores = self.scores.assign(change=self.scores["after"] - self.scores["before"])
             parts += ["## Scores under each pattern", markdown(scores, 3)]
@@ -136,12 +136,23 @@ class Pruning:
         return pd.DataFrame(rows)
 
 
-def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """JSON has no NaN."""
+def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row of a table for JSON, which has no NaN.
+
+    Args:
+        row: Column to value.
+    """
     return {str(name): None if pd.isna(value) else value for name, value in row.items()}
 
 
-def _changed(before: Counts, after: Counts, what: str) -> pd.DataFrame:
+def changed(before: Counts, after: Counts, what: str) -> pd.DataFrame:
+    """A table of counts before and after.
+
+    Args:
+        before: Name to number.
+        after: Of the same names.
+        what: Heading of the names.
+    """
     rows = [
         {
             what: name,
@@ -152,6 +163,16 @@ def _changed(before: Counts, after: Counts, what: str) -> pd.DataFrame:
         for name, value in before.items()
     ]
     return pd.DataFrame(rows)
+
+
+def same_parts(before: Counts, after: Counts) -> tuple[Counts, Counts]:
+    """Counts with the same parts.
+
+    Args:
+        before: Part to number.
+        after: Part to number; parts that it lacks have none.
+    """
+    return before, {name: after.get(name, 0) for name in before}
 
 
 def check_wanted(keep: Sequence[str], known: Sequence[str], path: Path | str) -> tuple[str, ...]:
@@ -181,22 +202,23 @@ def cut_of(inputs: Sequence[int], shares: Mapping[int, NDArray[np.float64]], tau
     return Cut(tuple(inputs), {layer: surviving(share, tau) for layer, share in shares.items()})
 
 
-def publish(home: Path, fill: Callable[[Path], str]) -> tuple[Path, str]:
+def publish(home: Path, fill: Callable[[Path], str], name: str = FOLDER) -> tuple[Path, str]:
     """Writes the result, whole or not at all, beside others that are there.
 
     Args:
         home: The folder that it belongs in.
         fill: Writes into a folder that nobody reads yet, and gives the page.
+        name: Of the result.
 
     Returns:
-        ``pruned`` in that folder, or the first of ``pruned_2``, ``pruned_3`` … that is not there; and the page.
+        ``name`` in that folder, or the first of ``name_2``, ``name_3`` … that is not there; and the page.
 
     Raises:
         MamolError: Another process writes there, or nothing can be written.
     """
     with alone(home):
-        names = itertools.chain([FOLDER], (f"{FOLDER}_{number}" for number in itertools.count(2)))
-        folder = next(home / name for name in names if not (home / name).exists())
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        folder = next(home / each for each in names if not (home / each).exists())
         with replacing_folder(folder) as temporary:
             page = fill(temporary)
     return folder, page

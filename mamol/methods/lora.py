@@ -5,10 +5,14 @@ beside the MLP on ``z = ln_2(x)``, where MaMOL's experts are, instead of inside 
 unscaled.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from mamol.core.backbone import MLP, chosen_blocks
+from mamol.core.merging import LowRank
 from mamol.core.method import Pass, Towers, method
 from mamol.methods.layered import Layered
 from mamol.methods.mamol import MaMOL, MaMOLOptions
@@ -66,6 +70,15 @@ class LoRA(Layered[Pass]):
         width, rank, blocks = towers.only.width, matching_rank(towers, options), len(towers.only.blocks)
         super().__init__(options.expert_blocks, blocks, lambda block: LoRALayer(width, rank))
         self.rank = rank
+
+    def constant(self, present: Sequence[int]) -> dict[int, LowRank]:
+        """The updates themselves.
+
+        Args:
+            present: Not used; they are the same under all patterns.
+        """
+        layers = cast(Mapping[str, LoRALayer], self.layers)
+        return {int(block): LowRank(**layer.update.state_of([0])) for block, layer in layers.items()}
 
 
 def matching_rank(towers: Towers, options: MaMOLOptions) -> int:

@@ -4,13 +4,15 @@
 of update (arXiv 2511.11460, Eq. 13) and no sharing between patterns at all (see its introduction and section 3.2.1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from mamol.core.backbone import MLP
+from mamol.core.merging import LowRank
 from mamol.core.method import Pass, Towers, method
 from mamol.methods.layered import Layered
 from mamol.methods.patterns import pattern_index
@@ -82,3 +84,12 @@ class LoRAPattern(Layered[Pass]):
             len(tower.blocks),
             lambda block: LoRAPatternLayer(tower.width, towers.modalities, options.rank),
         )
+
+    def constant(self, present: Sequence[int]) -> dict[int, LowRank]:
+        """The updates of the pattern.
+
+        Args:
+            present: Numbers of the modalities.
+        """
+        layers, pattern = cast(Mapping[str, LoRAPatternLayer], self.layers), sum(2**i for i in present) - 1
+        return {int(block): LowRank(**layer.updates.state_of([pattern])) for block, layer in layers.items()}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mamol.core.backbone import MLP, chosen_blocks
 from mamol.core.errors import MamolError
 from mamol.core.gates import balance_loss, balance_per_modality, top_k_gates
+from mamol.core.merging import LowRank
 from mamol.core.method import Towers, method
 from mamol.core.pruning import Cut, Remains
 from mamol.core.streams import Streams, Trace
@@ -132,8 +133,8 @@ class MaMOLLayer(nn.Module):
             return balance_per_modality(gates, probabilities, streams.owners(tokens), streams.mask(tokens))
         return balance_loss(gates, probabilities, streams.mask(tokens))
 
-    def pruned(self, inputs: Sequence[int], routed: Sequence[int]) -> dict[str, Tensor]:
-        """The weights of a layer with some of the modalities and routed experts.
+    def experts_of(self, inputs: Sequence[int], routed: Sequence[int]) -> dict[str, Tensor]:
+        """The weights of some of the experts, as of ``StackedLoRA.state_of``; the shared one is always among them.
 
         Args:
             inputs: Numbers of the modalities.
@@ -141,8 +142,16 @@ class MaMOLLayer(nn.Module):
         """
         static = self.dynamic + int(self.options.shared_expert)
         own = [static + i for i in inputs] if self.options.modality_experts else []
-        kept = [*routed, *range(self.dynamic, static), *own]
-        state = {f"experts.{name}": value for name, value in self.experts.state_of(kept).items()}
+        return self.experts.state_of([*routed, *range(self.dynamic, static), *own])
+
+    def pruned(self, inputs: Sequence[int], routed: Sequence[int]) -> dict[str, Tensor]:
+        """The weights of a layer with some of the modalities and routed experts.
+
+        Args:
+            inputs: Numbers of the modalities.
+            routed: Numbers of the routed experts.
+        """
+        state = {f"experts.{name}": value for name, value in self.experts_of(inputs, routed).items()}
         if self.router is not None:
             state |= {f"router.{name}": value for name, value in self.router.pruned(routed).items()}
         return state
@@ -188,6 +197,26 @@ class MaMOL(Layered[Routed]):
         """The routers, ψ and e_mod."""
         shared = (self.pattern_embedding, self.modality_embedding)
         return [*super().routers(), *(each for each in shared if each is not None)]
+
+    def constant(self, present: Sequence[int]) -> dict[int, LowRank]:
+        """Shared expert, experts of the present modalities and the one routed expert, whose gate is 1, side by side.
+
+        Args:
+            present: Numbers of the modalities.
+
+        Raises:
+            MamolError: A block has several routed experts.
+        """
+        layers = cast(Mapping[str, MaMOLLayer], self.layers)
+        if several := {block: layer.dynamic for block, layer in layers.items() if layer.dynamic > 1}:
+            block, count = next(iter(several.items()))
+            raise MamolError(
+                f"block {block} has {count} routed experts, among which each token chooses: leave one in each block "
+                "first, with prune, keep=<the same modalities> and a large tau=99, and merge the pruned run"
+            )
+        return {
+            int(block): LowRank(**layer.experts_of(present, range(layer.dynamic))) for block, layer in layers.items()
+        }
 
     def pruned(self, cut: Cut) -> Remains:
         """Experts of modalities and routed ones, with their rows of the routers, columns of ψ and e_mod.

@@ -83,5 +83,5 @@ class StackedLoRA(nn.Module):
         Args:
             experts: Their numbers, in order.
         """
-        rows = torch.cat([torch.arange(e * self.rank, (e + 1) * self.rank) for e in experts])
+        rows = (torch.tensor(experts, dtype=torch.long)[:, None] * self.rank + torch.arange(self.rank)).flatten()
         return {"down": self.down.detach()[rows], "up": self.up.detach()[:, rows]}

@@ -87,7 +87,7 @@ class Compensator(nn.Module):
         Returns:
             Features and seen tokens with the compensations.
         """
-        if available.all():
+        if not torch.compiler.is_exporting() and available.all():
             return dict(features), seen
         tokens = _tokens(features)
         there = available[..., None] if seen is None else torch.stack(list(seen.values()), 1)  # (B, M, T or 1)
@@ -96,12 +96,12 @@ class Compensator(nn.Module):
         known = torch.cat([tokens.sum(1) / count.clamp(min=1), pattern], -1)
         filled, now_seen = dict(features), None if seen is None else dict(seen)
         for number, (name, part) in enumerate(zip(features, self.parts, strict=True)):
-            gone = (~available[:, number]).nonzero()[:, 0]  # if it is nowhere, too, so that weights have a gradient
-            compensation = part(known[gone]).where(count[gone] > 0, 0).to(tokens.dtype)
-            own = features[name]
-            filled[name] = own.index_copy(0, gone, compensation.reshape(-1, *own.shape[1:]))
+            # Of all samples, so that weights have a gradient and the graph one shape; it costs next to nothing.
+            compensation = part(known).where(count > 0, 0).to(tokens.dtype)
+            mine, own = available[:, number, None], features[name]
+            filled[name] = own.where(mine if own.ndim == 2 else mine[..., None], compensation.reshape_as(own))
             if now_seen is not None:
-                now_seen[name] = now_seen[name].index_copy(0, gone, count[gone, :, 0] > 0)
+                now_seen[name] = now_seen[name] | (~mine & (count[..., 0] > 0))
         return filled, now_seen
 
 

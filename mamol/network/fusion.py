@@ -49,6 +49,18 @@ class Fusion(ABC):
             reads: Which tokens the head reads.
         """
 
+    def chosen(self, inputs: Tensor, present: Tensor) -> Tensor:
+        """What of a modality goes on.
+
+        Args:
+            inputs: (B, …), what its samples bring.
+            present: (B,) bool, those that have it.
+
+        Returns:
+            (n, …), of the present streams.
+        """
+        return inputs[present]
+
     @abstractmethod
     def streams(self, available: Tensor, members: Sequence[int], count: int, tower: str) -> Streams:
         """What a method knows of the sequences of one tower.

@@ -41,7 +41,7 @@ class Network(AnyNetwork):
     """
 
     reads = PARTS
-    options = ("compensate", "head_blocks", "train_backbone")
+    options = ("compensate", "head_blocks", "train_backbone", "merged_ranks")
 
     def __init__(self, spec: NetworkSpec, towers: Mapping[str, Backbone], seed: int = 0) -> None:
         """Builds the trainable parts around the frozen towers.
@@ -61,6 +61,7 @@ class Network(AnyNetwork):
         self.members = spec.members
         self.towers = nn.ModuleDict(towers)
         used = {name: towers[name] for name in self.members}
+        self._widen()
         type_start = self._type_start(towers[VISUAL])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -89,6 +90,20 @@ class Network(AnyNetwork):
         request = BackboneRequest(spec.backbone, clip_weights, spec.activation)
         towers = {VISUAL: family.visual(request, spec.grid)}
         return cls(spec, {**towers, TEXT: family.text(request)} if TEXT in spec.members else towers, seed)
+
+    def _widen(self) -> None:
+        """Gives the MLPs of the visual tower the units that ``merged_ranks`` says, zeros until weights are loaded."""
+        ranks = self.spec.options.get("merged_ranks")  # checkpoints of earlier versions do not say
+        if ranks is None:
+            return
+        tower = self.tower
+        if len(ranks) != len(tower.blocks):
+            raise MamolError(
+                f"merged_ranks={list(ranks)}: the tower has {len(tower.blocks)} blocks; give one number for each"
+            )
+        for block, rank in zip(tower.blocks, ranks, strict=True):
+            if rank:
+                block.feed_forward.absorb(torch.zeros(rank, tower.width), torch.zeros(tower.width, rank))
 
     def _unfreeze(self, towers: Mapping[str, Backbone]) -> None:
         """Lets those weights be trained that ``train_backbone`` means and that the method leaves in their place."""
@@ -229,7 +244,7 @@ class Network(AnyNetwork):
     def _tokens(self, batch: Batch, number: int, streams: Streams) -> Tensor:
         """The embedded present streams of a modality, (n, T, width)."""
         embedding = self._embedding(number)
-        present = batch[self.spec.names[number]][batch["available"][:, number]]
+        present = self.fusion.chosen(batch[self.spec.names[number]], batch["available"][:, number])
         if streams.end is not None and streams.token_mask is not None:
             present = present[:, : streams.token_mask.shape[1]]
         tokens: Tensor = embedding(present, self._tower(embedding.tower))
@@ -247,13 +262,13 @@ class Network(AnyNetwork):
             streams = replace(
                 self.fusion.streams(available, members, self.spec.grid**2, name), inputs=self.spec.modalities
             )
-            present = {i: batch[self.spec.names[i]][available[:, i]] for i in members}
+            present = {i: self.fusion.chosen(batch[self.spec.names[i]], available[:, i]) for i in members}
             ends = [self._embedding(i).ends(x) for i, x in present.items()]
             seen = [self._embedding(i).valid(x) for i, x in present.items()]
             found[name] = _with_ends(streams, [end for end in ends if end is not None])
             if any(each is not None for each in seen):
                 tokens = torch.cat(
-                    [_or_all(s, len(x), self.spec.grid**2, x) for s, x in zip(seen, present.values(), strict=True)]
+                    [_or_all(s, x.shape[0], self.spec.grid**2, x) for s, x in zip(seen, present.values(), strict=True)]
                 )
                 mask = self.fusion.sequences(tokens[..., None], available[:, members])[..., 0]
                 found[name] = replace(found[name], token_mask=mask)
@@ -266,7 +281,7 @@ class Network(AnyNetwork):
         counts = streams[VISUAL].token_mask
         if counts is None:
             return None
-        by_modality = self.fusion.features(counts[..., None], available, ALL)[..., 0]
+        by_modality = self.fusion.features(counts[..., None], available[:, self.members[VISUAL]], ALL)[..., 0]
         return dict(zip(self.spec.names, by_modality.unbind(1), strict=True))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -300,9 +315,17 @@ class Network(AnyNetwork):
         """The weights of the towers that are trained, by full name; none without ``train_backbone``."""
         return {f"towers.{name}": weight for name, weight in self.towers.named_parameters() if weight.requires_grad}
 
+    def merged_weights(self) -> dict[str, nn.Parameter]:
+        """The weights of the MLPs with ``merged_ranks``, by full name: they are not those of the backbone."""
+        ranks = self.spec.options.get("merged_ranks") or [0] * len(self.tower.blocks)
+        blocks = [block for block, rank in zip(self.tower.blocks, ranks, strict=True) if rank]
+        own = {id(weight) for block in blocks for weight in block.feed_forward.parameters()}
+        return {f"towers.{name}": weight for name, weight in self.towers.named_parameters() if id(weight) in own}
+
     def trainable_state(self) -> dict[str, Tensor]:
-        """Also those of the towers that are trained; a checkpoint has them beside the other parts."""
-        return {**super().trainable_state(), **{name: own.detach() for name, own in self.trained_weights().items()}}
+        """Also those of the towers that are trained, or hold what was merged; a checkpoint has them, too."""
+        own = self.trained_weights() | self.merged_weights()
+        return {**super().trainable_state(), **{name: weight.detach() for name, weight in own.items()}}
 
     def loss(self, batch: Batch, task: Task) -> dict[str, Tensor]:
         """The method's loss of a training step, and what complete samples teach the compensator."""

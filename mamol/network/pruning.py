@@ -1,5 +1,6 @@
 """A network with fewer modalities and experts, around the same frozen towers."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -62,14 +63,25 @@ def pruned(network: Network, cut: Cut) -> Network:
         method_options={**spec.method_options, **remains.options},
     )
     made = Network(left, {name: cast(Backbone, tower) for name, tower in network.towers.items()})
-    state: dict[str, Tensor] = {f"method.{name}": value for name, value in remains.state.items()}
-    widths = made.head.sizes.widths
-    state |= {f"head.{name}": value for name, value in network.head.state_for(list(widths)).items()}
-    for now, then in enumerate(cut.inputs):
-        own = network.embedding[then].state_dict()
-        state |= {f"embedding.{now}.{name}": value for name, value in own.items()}
+    state = {f"method.{name}": value for name, value in remains.state.items()}
+    made.load_trainable_state(state | beside_method(network, cut.inputs, list(made.head.sizes.widths)))
+    return made.to(next(network.embedding.parameters()).device).eval()
+
+
+def beside_method(network: Network, inputs: Sequence[int], features: Sequence[str]) -> dict[str, Tensor]:
+    """The weights of what is left beside the method when modalities go.
+
+    Args:
+        network: Of which.
+        inputs: Numbers of the modalities that stay, ascending.
+        features: Names of the features that the head gets then.
+
+    Raises:
+        MamolError: The head cannot say its weights for some features alone.
+    """
+    state = {f"head.{name}": value for name, value in network.head.state_for(features).items()}
+    for now, then in enumerate(inputs):
+        state |= {f"embedding.{now}.{name}": value for name, value in network.embedding[then].state_dict().items()}
     # What else there is, a compensation and trained towers, stays as it is.
     rest = network.trainable_state().items()
-    state |= {name: value for name, value in rest if name.split(".")[0] not in ("method", "head", "embedding")}
-    made.load_trainable_state(state)
-    return made.to(next(network.embedding.parameters()).device).eval()
+    return state | {name: value for name, value in rest if name.split(".")[0] not in ("method", "head", "embedding")}

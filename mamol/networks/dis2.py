@@ -101,6 +101,8 @@ class DIS2(WindowNetwork):
         shapes: (C, h, w) of each level.
     """
 
+    one_graph = False
+
     def __init__(self, spec: NetworkSpec, seed: int = 0) -> None:
         """Makes it.
 

@@ -171,6 +171,39 @@ COMMANDS = [
         "load_path={table} keep=hsi",
         "load_path={table}: no checkpoints/best*.safetensors in it, and no adapter.safetensors;",
     ),
+    call("merge", "", "merge needs load_path=<run> and present=<modalities of all samples>, such as hsi+lidar"),
+    call(
+        "merge", "load_path={run}", "merge needs load_path=<run> and present=<modalities of all samples>, such as hsi"
+    ),
+    call("merge", "load_path={run} present=each", "present=each: a merged run is for one pattern; give one, such as"),
+    call(
+        "merge",
+        "load_path={run} present=radar",
+        "present=radar: the checkpoint has no modality radar; it has hsi+lidar+sar",
+    ),
+    call(
+        "merge",
+        "load_path={run} present=hsi data_root=nowhere",
+        "data_root nowhere: train.arrow, val.arrow, test.arrow not found; build the tables with",
+    ),
+    call(
+        "merge",
+        "load_path={run} present=hsi",
+        "block 6 has 2 routed experts, among which each token chooses: leave one",
+    ),
+    call("export", "", "export needs load_path=<run>, and present=hsi+lidar for a file of that pattern alone"),
+    call("export", "load_path={run} format=tflite", "format='tflite' must be one of onnx"),
+    call("export", "load_path={run} present=each", "present=each: a file is for one pattern, or for all of them with"),
+    call(
+        "export",
+        "load_path={run} present=hsi+radar",
+        "present=hsi+radar: the checkpoint has no modality radar; it has hsi+lidar+sar",
+    ),
+    call(
+        "export",
+        "load_path=nowhere",
+        "load_path=nowhere: there is no such file; give a run's folder or a file of its checkpoints",
+    ),
     call(
         "params",
         "method=nothing",

@@ -20,6 +20,16 @@ TRAINING = [
         "data_root={table} experts_per_block=[2,0]",
         "experts_per_block=[2, 0] must be None or a list of whole numbers of at least 1",
     ),
+    call(
+        "train",
+        "data_root={table} merged_ranks=[2,1]",
+        "merged_ranks=[2, 1]: the tower has 12 blocks; give one number for each",
+    ),
+    call(
+        "train",
+        "data_root={table} merged_ranks=[-1]",
+        "merged_ranks=[-1] must be None or a list of whole numbers of at least 0",
+    ),
     call("train", "data_root={table} learning_rate=0", "learning_rate=0 must be a number above 0"),
     call("train", "data_root={table} learning_rate=nan", "learning_rate='nan' must be a number above 0"),
     call("train", "data_root={table} weight_decay=-1", "weight_decay=-1 must be a number of at least 0"),

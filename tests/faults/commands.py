@@ -13,7 +13,11 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from mamol.core.pruning import Cut
 from mamol.evaluation.predictions import read_predictions
+from mamol.network.pruning import prunable
+from mamol.network.pruning import pruned as pruned_network
+from mamol.training.checkpoints import read_checkpoint, restore, save_checkpoint
 from tests.faults import saving
 from tests.lines import QUICK, Finished, run, tables
 
@@ -187,6 +191,31 @@ def pruned(places: Places) -> Case:
     return replace(case, line=lambda folder: None if (folder / "run" / "pruned").is_dir() else case.line(folder))
 
 
+def merged(places: Places) -> Case:
+    """A run of one routed expert per block, made a plain tower; a second one would have a number."""
+    given = (f"data_root={places.table}", "present=hsi+lidar")
+    case = on_run(places, "merge", *given, results=lambda f: bits(f / "merged", "*.safetensors"))
+
+    def begin(folder: Path) -> None:
+        case.begin(folder)
+        (best,) = (folder / "run" / "checkpoints").glob("best*.safetensors")
+        info, state = read_checkpoint(best)
+        network = prunable(restore(info, state, "", best), 3)
+        left = pruned_network(network, Cut((0, 1, 2), dict.fromkeys(range(6, 12), (0,))))
+        save_checkpoint(best, left, replace(info, network=left.spec))
+
+    return replace(
+        case, begin=begin, line=lambda folder: None if (folder / "run" / "merged").is_dir() else case.line(folder)
+    )
+
+
+def exported(places: Places) -> Case:
+    """A file for other programs, in the run's folder; a second one would have a number."""
+    given = (f"data_root={places.table}", "present=sar")
+    case = on_run(places, "export", *given, results=lambda f: bits(f / "export", "*.onnx", "README.md"))
+    return replace(case, line=lambda folder: None if (folder / "run" / "export").is_dir() else case.line(folder))
+
+
 def tested(places: Places) -> Case:
     """A test of a checkpoint, in a folder of its own."""
     given = (f"data_root={places.table}", f"load_path={places.finished}", "exp_name=again", "test_only=True")
@@ -261,6 +290,8 @@ def cases(places: Places) -> dict[str, Case]:
         ),
         "routing": on_run(places, "routing", table, results=lambda folder: bits(folder / "routing", "*.csv")),
         "prune": pruned(places),
+        "merge": merged(places),
+        "export": exported(places),
         "save": saved(places),
         "predict": mapped(places, places.corner),
         "predict rasters": mapped(places, places.field),

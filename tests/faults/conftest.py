@@ -8,7 +8,7 @@ import pytest
 
 from mamol.api import pretrain
 from mamol.backbones.mixture.tower import NAMED
-from mamol.evaluation import reconstructions
+from mamol.evaluation import export_run, reconstructions
 from tests.faults.commands import TILES, Places, cases
 from tests.lines import tables
 from tests.placed import write_placed
@@ -52,6 +52,22 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pretrain, "picture_of", lambda network, grounds, seed, title: None)
     patch.setattr(pretrain, "training_curves", lambda history, title: None)
     patch.setattr(pretrain, "save_figure", lambda figure, path: path.write_bytes(b"no picture"))
+
+
+class NoFile:
+    """In place of an open ONNX file, for SAR alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.inputs = ["sar"]
+
+
+@pytest.fixture
+def no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports without their graph, which takes longer than the rest and is written in one piece."""
+    monkeypatch.setattr(export_run, "write_onnx", lambda path, *_: path.write_bytes(b"no graph"))
+    monkeypatch.setattr(export_run, "OnnxFile", NoFile)
+    monkeypatch.setattr(export_run, "_difference", lambda *_: 0.0)
+    monkeypatch.setattr(export_run, "_latency", lambda *_: {"sar": {"onnxruntime": 1.0, "PyTorch": 1.0}})
 
 
 @pytest.fixture(scope="session")

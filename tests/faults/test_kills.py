@@ -23,6 +23,8 @@ COMMANDS = (
     "evaluate",
     "routing",
     "prune",
+    "merge",
+    "export",
     "save",
     "predict",
 )
@@ -30,7 +32,7 @@ LARGE = ("train tiles", "predict rasters")
 """Whose way is that of another one in most parts: with ``make faults`` alone."""
 
 
-@pytest.mark.usefixtures("no_pictures", "small_pretraining")
+@pytest.mark.usefixtures("no_pictures", "small_pretraining", "no_graph")
 @pytest.mark.parametrize("name", [*COMMANDS, *(LARGE if WHOLE else ())])
 def test_a_killed_command_goes_on_to_the_same_end(name: str, places: Places, tmp_path: Path, share: float) -> None:
     case = cases(places)[name]

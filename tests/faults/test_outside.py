@@ -23,6 +23,8 @@ COMMANDS = (
     "evaluate",
     "routing",
     "prune",
+    "merge",
+    "export",
     "save",
     "predict rasters",
     "reproduce",

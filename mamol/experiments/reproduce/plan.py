@@ -21,7 +21,7 @@ from mamol.launch.job import Job
 ADDED = frozenset(
     (
         *("network", "head", "head_blocks", "compensate", "train_backbone", "volumetric", "window_shift"),
-        *("class_weight", "loss", "augment", "experts_per_block"),
+        *("class_weight", "loss", "augment", "experts_per_block", "merged_ranks"),
     )
 )
 """Options that decide the result and that the first version did not have."""

@@ -1,0 +1,52 @@
+"""``merge``: a run for one missing pattern, as a plain tower with slightly wider MLPs."""
+
+from os import PathLike, fspath
+from typing import Any
+
+from mamol.api.made import Made
+from mamol.api.run import settings_of
+from mamol.core.errors import MamolError
+from mamol.core.settings import Settings
+from mamol.evaluation.merge_run import merge_run
+from mamol.training.machine import decide_threads, use_threads
+from mamol.training.quiet import as_a_guest
+
+
+def merging(settings: Settings) -> Made:
+    """Merges what ``load_path`` means.
+
+    Args:
+        settings: ``load_path``, ``present``, and the tables that it is checked on.
+
+    Returns:
+        The result.
+
+    Raises:
+        MamolError: Something given does not fit; nothing is written then.
+    """
+    present = settings.predict.present
+    if not settings.run.load_path or not present:
+        raise MamolError("merge needs load_path=<run> and present=<modalities of all samples>, such as hsi+lidar")
+    if present == "each":
+        raise MamolError("present=each: a merged run is for one pattern; give one, such as present=hsi+lidar")
+    return Made(*merge_run(settings))
+
+
+def merge(source: PathLike[str] | str, present: str, **options: Any) -> Made:  # noqa: ANN401 - of any option
+    """Makes hidden units of a plain tower of what a run adds to its frozen one, under one pattern.
+
+    Args:
+        source: Folder of a run (its best checkpoint), or a checkpoint.
+        present: Modalities that all samples have, ``"hsi+lidar"``.
+        options: Of the command line: ``data_root``, ``clip_weights`` …
+
+    Returns:
+        The result, which ``mamol.load`` or ``load_path`` takes.
+
+    Raises:
+        MamolError: Something given does not fit; nothing is written then.
+    """
+    settings = settings_of({**options, "load_path": fspath(source), "present": present})
+    with as_a_guest():
+        use_threads(decide_threads(settings.machine)[0])
+        return merging(settings)

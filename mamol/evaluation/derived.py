@@ -1,0 +1,156 @@
+"""What commands have in common that make something else of a finished run: its tables, options, samples and scores."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mamol.core.errors import MamolError
+from mamol.core.files import write_json
+from mamol.core.method import Batch
+from mamol.core.seal import verify
+from mamol.core.settings import Settings
+from mamol.data.datamodules import MultimodalData
+from mamol.evaluation.grid import all_predictions, score_patterns
+from mamol.evaluation.patterns import complete_batches, natural_or_all
+from mamol.evaluation.trained import Trained
+from mamol.network.network import Network
+from mamol.training.checkpoints import DAMAGED, checkpoint_file, run_of
+from mamol.training.machine import batch_on
+
+CONFIG = "config.json"
+
+
+def with_tables(settings: Settings, command: str) -> Settings:
+    """The settings with the tables that the run was trained on, where none are given.
+
+    Args:
+        settings: Of the command.
+        command: Its name, for the message.
+
+    Raises:
+        MamolError: The run does not say which.
+    """
+    if settings.data.data_root:
+        return settings
+    path = settings.run.load_path
+    root = config_of(checkpoint_file(path)).get("data_root")
+    if not isinstance(root, str) or not root:
+        raise MamolError(f"{command}: {path} does not say which tables it was trained on; give data_root")
+    return replace(settings, data=replace(settings.data, data_root=root))
+
+
+def config_of(checkpoint: Path) -> dict[str, Any]:
+    """The options of the checkpoint's run; none of a file by itself.
+
+    Args:
+        checkpoint: The file.
+    """
+    try:
+        content = json.loads((run_of(checkpoint) or checkpoint.parent).joinpath(CONFIG).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def copy_config(checkpoint: Path, folder: Path, changed: Mapping[str, Any]) -> None:
+    """Writes the run's options with what is otherwise now.
+
+    Args:
+        checkpoint: Of the run.
+        folder: Where to.
+        changed: Option to value.
+    """
+    if config := config_of(checkpoint):
+        write_json(folder / CONFIG, {**config, **changed})
+
+
+def source_of(trained: Trained) -> dict[str, Any]:
+    """What something was made of, for its report.
+
+    Args:
+        trained: The run.
+    """
+    return {
+        "path": str(trained.checkpoint),
+        "sha256": verify(trained.checkpoint, DAMAGED),
+        "backbone": trained.network.fingerprint,
+        "table": trained.data.tables["train"].fingerprint,
+    }
+
+
+def samples_of(trained: Trained, split: str, most: int) -> Iterator[tuple[Batch, NDArray[np.bool_]]]:
+    """Samples of a table, drawn with the seed, with what each has by nature.
+
+    Args:
+        trained: The run.
+        split: Of which table.
+        most: At most so many samples.
+
+    Yields:
+        A batch with all modalities present, and (B, M) which of them its samples have.
+    """
+    table, settings = trained.data.tables[split], trained.settings
+    natural = natural_or_all(table, trained.modalities)
+    drawn = np.random.default_rng(settings.run.seed).permutation(len(table))[:most]
+    batches = complete_batches(
+        trained.network,
+        table,
+        trained.device,
+        "measuring",
+        settings.machine.progress_bar,
+        samples=np.sort(drawn),
+        batch=batch_on(trained.device, settings.training.per_gpu_batchsize),
+        workers=settings.machine.num_workers,
+    )
+    for content in batches:
+        yield content, natural[content["index"].cpu().numpy()]
+
+
+def scores_of_both(trained: Trained, left: Network, patterns: Sequence[str]) -> pd.DataFrame:
+    """Of the test table under each pattern, before and after.
+
+    Args:
+        trained: The run.
+        left: What was made of its network.
+        patterns: Of modalities that both have.
+    """
+    settings, kept = trained.settings, left.spec.names
+    data = MultimodalData(
+        settings.data.data_root, kept, settings.missing, seed=settings.run.seed, dataset=settings.data.dataset
+    )
+    rows = []
+    tables = [
+        score_patterns(all_predictions(each, kept), each, kept).set_index("present")
+        for each in (trained, replace(trained, network=left, data=data))
+    ]
+    for score in trained.task.scores:
+        for pattern in patterns:
+            before, after = (float(table[score].get(pattern, np.nan)) for table in tables)
+            rows.append({"present": pattern, "score": score, "before": before, "after": after})
+    return pd.DataFrame(rows)
+
+
+def alternating(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """How long calls take, one after the other and again, so that what else the machine does hits all alike.
+
+    Args:
+        calls: Name to call.
+        rounds: How often each is made, after one that does not count.
+
+    Returns:
+        Name to the median, in milliseconds.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            begun = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: 1000 * float(np.median(own[1:])) for name, own in seconds.items()}
