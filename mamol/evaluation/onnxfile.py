@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mamol.core.errors import MamolError
 from mamol.network.dense import LOGITS, Graph
+from mamol.training.quiet import quiet
 
 OPSET = 18
 OPTIMISE = True
@@ -83,8 +84,8 @@ def write_onnx(path: Path, graph: Graph, inputs: Sequence[Tensor], metadata: Map
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps to itself what the exporter says of its own work."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    """Keeps to itself what the exporter and its packages say of their own work."""
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 

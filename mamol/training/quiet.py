@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 import torch
 
-NOISY = ("sacred", "pytorch_lightning", "lightning.pytorch", "lightning.fabric", "matplotlib", "rasterio")
+NOISY = (
+    *("sacred", "pytorch_lightning", "lightning.pytorch", "lightning.fabric"),
+    *("matplotlib", "rasterio", "onnx_ir", "onnxscript"),
+)
 KNOWN = (
     ".*module\\(s\\) in eval mode.*",  # the frozen tower, on purpose
     ".*LeafSpec.*",  # between Lightning and torch
