@@ -11,6 +11,7 @@ from mamol.core.network import AnyNetwork
 from mamol.core.spec import NetworkSpec
 from mamol.network.building import assemble
 from mamol.network.dense import Graph
+from tests.timms import tower
 from tests.toys import BANDS, shake, toy_batch, toy_network, windows
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -89,6 +90,16 @@ def test_one_pattern_takes_its_windows_alone(
 def test_networks_of_their_own(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bands = {name: BANDS[name] for name in ("hsi", "lidar", "sar")}
     network = assemble(NetworkSpec("", "", windows(bands), ("a", "b"), 4, network=kind), "").eval()
+    graph, batch = Graph(network), holed()
+    with torch.inference_mode():
+        found = graph(*(batch[name] for name in graph.inputs))
+    torch.testing.assert_close(found, said(network, batch, monkeypatch), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dinov2", "dinov3"])
+def test_towers_of_timm(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = toy_network(3, tower=tower(kind), fusion="single_stream", head="pixels", expert_blocks="last2").eval()
+    shake(network)
     graph, batch = Graph(network), holed()
     with torch.inference_mode():
         found = graph(*(batch[name] for name in graph.inputs))
