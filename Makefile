@@ -3,6 +3,7 @@
 # make faults kills, damage and wrong calls, all of them: docs/RELIABILITY.md
 # make audit  asks an index for known defects of the installed packages; status 2 where none can be reached
 # make wheel  builds the package and installs it, with what it needs, into an environment of its own
+# make docs   the pages and the reference as a site, build/site/index.html; its search needs a server
 # make pins   writes requirements*.txt anew where pyproject.toml asks for something else
 # make bench  speed and memory, each as a ratio against a plain reference
 
@@ -12,7 +13,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 
-.PHONY: demo test lint unit faults audit wheel pins bench
+.PHONY: demo test lint unit faults audit wheel docs pins bench
 .DELETE_ON_ERROR:
 
 .venv/run.stamp: requirements.txt
@@ -22,6 +23,11 @@ DEMO := build/demo
 
 .venv/dev.stamp: requirements-dev.txt .venv/run.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+.venv/docs.stamp: requirements-docs.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	touch $@
 
 demo: .venv/run.stamp
@@ -56,6 +62,10 @@ wheel:
 	cd build && wheel-env/bin/mamol methods
 	@ls build/wheel/*.whl
 
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
+	@ls build/site/index.html
+
 PINS := $(BIN)/uv pip compile --quiet --no-deps --no-annotate --custom-compile-command "make pins"
 pins: .venv/dev.stamp
 	$(PINS) pyproject.toml --output-file requirements.txt
@@ -63,6 +73,7 @@ pins: .venv/dev.stamp
 	$(PINS) pyproject.toml --extra ray --constraint requirements.txt --output-file requirements-ray.txt
 	$(PINS) pyproject.toml --extra slurm --constraint requirements.txt --output-file requirements-slurm.txt
 	$(PINS) pyproject.toml --extra export --constraint requirements.txt --output-file requirements-export.txt
+	$(PINS) --group docs --output-file requirements-docs.txt
 
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks

@@ -242,3 +242,10 @@ def test_named_configurations_in_readme_exist() -> None:
     names = [name for name in quoted(listed) if "=" not in name]
     assert "remote" in names
     assert set(names) <= ex.named_configs.keys()
+
+
+def test_the_site_has_every_page() -> None:
+    named = re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8"))
+    assert sorted(named) == sorted(
+        ["index.md", "source/CHANGELOG.md", *(path.name for path in (ROOT / "docs").glob("*.md"))]
+    )

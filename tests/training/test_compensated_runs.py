@@ -35,7 +35,8 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(table_folder: Path, tmp_
     assert found.metrics["test"] == whole.metrics["test"]
     assert_same_weights(whole, found)
     info, weights = read_checkpoint(whole.checkpoint)
-    assert info.network.options == {"compensate": True, "head_blocks": None, "merged_ranks": None, "train_backbone": False}
+    others = {"head_blocks": None, "merged_ranks": None, "train_backbone": False}
+    assert info.network.options == {"compensate": True, **others}
     assert any(name.startswith("compensator.") for name in weights)
     params = whole.metrics["params"]
     assert params["compensator"] > 0
