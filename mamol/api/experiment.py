@@ -20,6 +20,7 @@ from mamol.evaluation.results import write_results
 from mamol.evaluation.text import as_text
 from mamol.network import parameters
 from mamol.network.building import network_for
+from mamol.training.calibrations import calibration_of
 from mamol.training.callbacks import History, KeepBest, KeepLast
 from mamol.training.checkpoints import (
     DAMAGED,
@@ -88,6 +89,8 @@ class Experiment:
         if run.load_path:
             stored = load_into(self.network, run.load_path)
             warn_of_other_pixels(stored, self.identity, run.load_path, data.data_root)
+        if run.test_only:
+            self.network.calibration = calibration_of(self.network, settings)
         self.resumed = (
             resumable(Path(run.resume_from), settings, self.network, self.identity) if run.resume_from else None
         )
