@@ -155,7 +155,8 @@ class Experiment:
                 load_into(self.network, best.path)
         seconds["test"] = _timed(lambda: trainer.test(module, self.data, verbose=False))
         if trainer.is_global_zero and module.predictions is not None:
-            write_results(folder, module.task, module.result, module.predictions, self.data, self._facts(seconds, best))
+            facts, calibration = self._facts(seconds, best), self.network.calibration
+            write_results(folder, module.task, module.result, module.predictions, self.data, facts, calibration)
         remarks = self._limited_as_text(module.result["n"]) + self._seen_as_text()
         return as_text(module.result, module.task.shares) + remarks
 
@@ -185,6 +186,7 @@ class Experiment:
             "checkpoint": self.settings.run.load_path if best.path is None else str(best.path.name),
             "checkpoint_sha256": self._tested_weights(best),
             "limit_batches": self.settings.training.limit_batches,
+            **({"calibration_sha256": used} if (used := network.calibration.fingerprint) else {}),
         }
 
     def _tested_weights(self, best: KeepBest) -> str:

@@ -79,6 +79,18 @@ class ReliabilityRow(TypedDict):
     share: Rate
 
 
+class AbstentionRow(TypedDict):
+    """What the threshold of the validation table for an accepted ``risk`` does on the test table.
+
+    ``share`` of it is decided, of which ``wrong`` are wrong; null where nothing is decided.
+    """
+
+    present: str
+    risk: Rate
+    share: Rate
+    wrong: Rate | None
+
+
 class CalibrationFile(TypedDict):
     """The whole file."""
 
@@ -98,6 +110,7 @@ class CalibrationFile(TypedDict):
     patterns: dict[str, PatternFile]
     scores: tuple[ScoreRow, ...]
     reliability: tuple[ReliabilityRow, ...]
+    abstention: tuple[AbstentionRow, ...]
     test_curves: dict[str, CurveFile]
 
 
