@@ -31,7 +31,7 @@ from mamol.evaluation.maps import Map
 from mamol.evaluation.marking import is_transductive
 from mamol.evaluation.results import METRICS, read_metrics
 from mamol.evaluation.trained import open_trained
-from mamol.training.calibrations import calibration_of
+from mamol.training.calibrations import calibration_of, calibration_path
 from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore, run_of
 from mamol.training.machine import batch_on, decide_threads, device_of, use_threads
 from mamol.training.quiet import as_a_guest
@@ -234,7 +234,7 @@ class Run:
             return score_grid(all_predictions(trained), trained, masks)
 
     def save(self, folder: Path | str) -> Path:
-        """Writes the trained part alone, to hand on: weights, a description, the scores, a model card.
+        """Writes the trained part alone, to hand on: weights, calibration, a description, the scores, a model card.
 
         Args:
             folder: A new one. ``mamol.load`` reads it; the frozen weights are not in it.
@@ -245,7 +245,7 @@ class Run:
         Raises:
             MamolError: There is something in it, or it cannot be written.
         """
-        save_adapter(Path(folder), self._info, self._state, self._tested())
+        save_adapter(Path(folder), self._info, self._state, self._tested(), calibration_path(self.checkpoint))
         return Path(folder)
 
     def _needs_windows(self, what: str) -> None:

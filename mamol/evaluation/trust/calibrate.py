@@ -70,10 +70,8 @@ def calibrate(settings: Settings) -> tuple[Path, str]:
             f"calibrate: {table.path} has {samples} labelled validation samples, and {LEAST_SAMPLES} are needed; build "
             "the tables with more (make_arrow.py --val-per-class), or give data_root=<other tables of the scene>"
         )
-    fitted = Fitted(trained, said)
-    tried = said_of(trained, "test")
-    content = fitted.content(units_of(table)[0], tried)
     with alone(trained.folder(FOLDER)) as folder:
+        content = Fitted(trained, said).content(units_of(table)[0], said_of(trained, "test"))
         page = write_page(folder, content, trained.title("calibration"))
         write_calibration(calibration_path(trained.checkpoint), content)
     return folder, page

@@ -1,8 +1,10 @@
 """``calibrate`` and what uses it: classes stay, probabilities are tempered, nothing is silently wrong."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from mamol.evaluation.trust.calibrate import calibrate
 from mamol.evaluation.trust.said import said_of
 from mamol.tasks.multi_label import MultiLabel
 from mamol.training.calibrations import calibration_path, read_calibration
+from tests.faults.test_types import check, write_json
 from tests.lines import run, trained
 from tests.placed import settings_of
 
@@ -251,6 +254,30 @@ def test_it_is_fitted_on_what_the_network_itself_says(calibrated: tuple[Path, st
     before = read_sealed_json(file_of(calibrated[0]), "")
     mamol.calibrate(calibrated[0], data_root=table_folder, coverage=0.8, **QUIET)
     assert read_sealed_json(file_of(calibrated[0]), "") == before
+
+
+def test_values_of_other_types_are_refused(calibrated: tuple[Path, str], tmp_path: Path) -> None:
+    """Every key, every kind of value, in a file that is whole and sealed."""
+    content = read_sealed_json(file_of(calibrated[0]), "")
+    common = {**content["common"], "curve": {"confidence": [0.5], "share": [1.0], "risk": [0.25]}}
+    small = {**content, "common": common, "patterns": {}, "test_curves": {}}
+    small |= {name: content[name][:1] for name in ("scores", "reliability", "abstention")}
+    optional = re.compile(r"coverage is null|abstention\.0\.wrong is null")
+    path = tmp_path / "one.calibration.json"
+
+    def use(path: Path) -> object:
+        kept = read_calibration(path)
+        return dict(kept)
+
+    assert check(small, partial(write_json, path), use, path, optional) > 200
+
+
+def test_an_adapter_takes_it_along(calibrated: tuple[Path, str], table_folder: Path, tmp_path: Path) -> None:
+    """The same weights are recognised in another file."""
+    mamol.load(calibrated[0], **QUIET).save(tmp_path / "adapter")
+    network = mamol.load(tmp_path / "adapter", **QUIET).network
+    assert isinstance(network.calibration, ByPattern)
+    assert network.calibration.coverage == 0.8
 
 
 def test_what_cannot_be_calibrated(
