@@ -8,9 +8,11 @@ import pytest
 
 import mamol
 from mamol.core.settings import Settings
+from mamol.evaluation.predict import predict
 from mamol.evaluation.trained import open_trained
 from mamol.evaluation.trust.said import PIXELS, said_of
 from mamol.training.calibrations import calibration_path, read_calibration
+from tests.placed import contents, settings_of
 
 QUIET: dict[str, Any] = {"num_gpus": 0, "progress_bar": False, "threads": 1}
 
@@ -25,29 +27,40 @@ def tables(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> mamo
 
 @pytest.fixture(scope="module")
 def run(tables: mamol.Tables, tmp_path_factory: pytest.TempPathFactory) -> mamol.Run:
-    """Trained for a moment."""
+    """Trained for a moment, and calibrated."""
     options = {**QUIET, "network": "unet", "max_epoch": 2, "batch_size": 4, "per_gpu_batchsize": 4}
-    return mamol.train(tables, log_dir=tmp_path_factory.mktemp("runs"), **options)
+    made = mamol.train(tables, log_dir=tmp_path_factory.mktemp("runs"), **options)
+    mamol.calibrate(made.checkpoint, coverage=0.8, **QUIET)
+    return made
 
 
 def test_a_dense_map_keeps_its_classes(run: mamol.Run, tables: mamol.Tables, scene_folder: Path) -> None:
     """Windows are blended before anything is tempered; by what saw the pixel."""
     assert run.folder is not None
-    before = run.map(scene_folder, stride=3)
-    mamol.calibrate(run.folder, coverage=0.8, **QUIET)
+    plain, again = (mamol.load(run.folder, calibrated=each, **QUIET) for each in (False, True))
+    before, after = (each.map(scene_folder, stride=3) for each in (plain, again))
     content = read_calibration(calibration_path(run.checkpoint))
     assert content["unit"] == "tile"
     assert content["common"]["units"] < content["common"]["samples"]
-    again = mamol.load(run.folder, **QUIET)
-    after = again.map(scene_folder, stride=3)
     assert np.array_equal(before.classes, after.classes)
     assert not np.allclose(before.confidence, after.confidence, atol=1e-3)
     assert after.set_size is not None
     assert before.set_size is None
     unsure = again.map(scene_folder, stride=3, abstain=0.01)
     assert set(np.unique(unsure.classes)) <= {*np.unique(after.classes), 255}
-    scores = [each.evaluate(tables, ratios=[0.5], types=["both"]) for each in (run, again)]
+    scores = [each.evaluate(tables, ratios=[0.5], types=["both"]) for each in (plain, again)]
     assert scores[0].equals(scores[1])
+
+
+def test_calibrated_maps_in_blocks_have_equal_bits(run: mamol.Run, corner_folder: Path, no_pictures: None) -> None:
+    """With undecided pixels and sizes of sets, too."""
+    assert run.folder is not None
+    files = {}
+    for block in (2, 8):
+        predict(settings_of(run.folder, corner_folder, stride=2, block=block, abstain=0.3))
+        files[block] = contents(run.folder / "maps")
+    assert files[2] == files[8]
+    assert any(name.endswith("_set_size.npy") for name in files[2])
 
 
 def test_pixels_of_tiles_are_those_that_the_pattern_saw(
