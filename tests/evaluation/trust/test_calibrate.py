@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from mamol.evaluation.predict import predict
 from mamol.evaluation.predictions import read_predictions
 from mamol.evaluation.results import read_metrics
 from mamol.evaluation.trained import Trained, open_trained
-from mamol.evaluation.trust.calibrate import calibrate
-from mamol.evaluation.trust.said import said_of
+from mamol.evaluation.trust import page
+from mamol.evaluation.trust.calibrate import Fitted, calibrate
+from mamol.evaluation.trust.said import Said, said_of
 from mamol.tasks.multi_label import MultiLabel
 from mamol.training.calibrations import calibration_path, read_calibration
 from tests.faults.test_types import check, write_json
@@ -249,11 +251,26 @@ def test_a_calibration_of_other_weights_or_damaged_is_refused(calibrated: tuple[
         read_calibration(path)
 
 
-def test_it_is_fitted_on_what_the_network_itself_says(calibrated: tuple[Path, str], table_folder: Path) -> None:
+def test_it_is_fitted_on_what_the_network_itself_says(
+    calibrated: tuple[Path, str], table_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A second calibration does not go through the first one, and equals it."""
+    monkeypatch.setattr(page, "save_figure", lambda figure, path: None)
     before = read_sealed_json(file_of(calibrated[0]), "")
     mamol.calibrate(calibrated[0], data_root=table_folder, coverage=0.8, **QUIET)
     assert read_sealed_json(file_of(calibrated[0]), "") == before
+
+
+def test_every_class_has_a_threshold_of_its_own_where_that_is_asked_for(loaded: Trained) -> None:
+    """And without coverage there is none."""
+    rng = np.random.default_rng(0)
+    given = rng.dirichlet(np.ones(6), 300).astype(np.float32), rng.integers(0, 6, 300), np.arange(300)
+    said = [Said("hsi", np.array([True, False, False]), *given)]
+    least = []
+    for asked in ({}, {"class_conditional": True}, {"coverage": None}):
+        fitted = Fitted(replace(loaded, settings=loaded.settings.changed(**asked)), said)
+        least.append(fitted.patterns["hsi"]["least"])
+    assert [len(set(each)) for each in least] == [1, 6, 0]
 
 
 def test_values_of_other_types_are_refused(calibrated: tuple[Path, str], tmp_path: Path) -> None:
