@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mamol.core.version import VERSION as __version__
 
 if TYPE_CHECKING:  # for editors, which do not run __getattr__
+    from mamol.api.calibrate import calibrate
     from mamol.api.experiment import Experiment
     from mamol.api.export import export
     from mamol.api.merge import merge
@@ -29,6 +30,7 @@ _HOME = {
     "Settings": "mamol.api.run",  # with everything registered that options can name
     "Tables": "mamol.api.tables",
     "build_tables": "mamol.api.tables",
+    "calibrate": "mamol.api.calibrate",
     "export": "mamol.api.export",
     "load": "mamol.api.run",
     "merge": "mamol.api.merge",
@@ -47,6 +49,7 @@ __all__ = [
     "Tables",
     "__version__",
     "build_tables",
+    "calibrate",
     "export",
     "load",
     "merge",

@@ -53,7 +53,20 @@ COMMANDS = {
     "predict": Command(
         "Draw the class of every pixel of a scene, each from the sensors that saw it.",
         (
-            *("load_path", "scene", "root", "present", "bbox", "polygon", "probabilities", "block", "batch", "dry_run"),
+            *(
+                "load_path",
+                "scene",
+                "root",
+                "present",
+                "bbox",
+                "polygon",
+                "probabilities",
+                "abstain",
+                "calibrated",
+                "block",
+                "batch",
+                "dry_run",
+            ),
             *("jobs", "launcher"),
             *("clip_weights", *MACHINE),
         ),
@@ -61,6 +74,7 @@ COMMANDS = {
             "with load_path=result/mine_seed0 scene=RAW",
             "with load_path=result/mine_seed0 scene=RAW present=lidar",
             "with load_path=result/mine_seed0 scene=RAW present=each",
+            "with load_path=result/mine_seed0 scene=RAW abstain=0.05",
             "with load_path=result/mine_seed0 scene=RAW dry_run=True",
         ),
     ),
@@ -92,6 +106,15 @@ COMMANDS = {
             "with load_path=result/mamol_seed0/backbone keep=lidar scene=RAW",
         ),
     ),
+    "calibrate": Command(
+        "Make the confidence of a checkpoint mean something under each missing pattern; other commands then use it.",
+        (*TRAINED, "coverage", "class_conditional"),
+        (
+            "with load_path=result/mine_seed0",
+            "with load_path=result/mine_seed0 coverage=0.95 class_conditional=True",
+            "with load_path=result/mine_seed0 data_root=tables coverage=None",
+        ),
+    ),
     "merge": Command(
         "Make of a run, for one missing pattern, a plain tower with slightly wider MLPs and the same outputs.",
         ("load_path", "present", "data_root", "clip_weights", "seed", *MACHINE),
@@ -102,7 +125,7 @@ COMMANDS = {
     ),
     "export": Command(
         "Write a run as an ONNX file that needs none of this program, checked against the run.",
-        ("load_path", "format", "present", "data_root", "clip_weights", "seed", *MACHINE),
+        ("load_path", "format", "present", "calibrated", "data_root", "clip_weights", "seed", *MACHINE),
         (
             "with load_path=result/mine_seed0",
             "with load_path=result/mine_seed0 format=onnx present=hsi+lidar",
@@ -110,7 +133,7 @@ COMMANDS = {
     ),
     "evaluate": Command(
         "Test a checkpoint at every missing rate and type.",
-        (*TRAINED, "evaluate_ratios", "evaluate_types"),
+        (*TRAINED, "calibrated", "evaluate_ratios", "evaluate_types"),
         (
             "with load_path=result/mine_seed0 data_root=tables",
             "with load_path=result/mine_seed0 data_root=tables evaluate_ratios=0,0.5,0.9 evaluate_types=both",

@@ -50,6 +50,16 @@ def prune() -> None:
 
 
 @ex.command(unobserved=True)
+def calibrate() -> None:
+    """Make the confidence of load_path=<checkpoint> mean something under each missing pattern: [coverage=0.9]."""
+    from mamol.api.calibrate import calibrating
+
+    done = calibrating(line.settings)
+    line.show(done)
+    line.show(f"\n{done.folder}")
+
+
+@ex.command(unobserved=True)
 def merge() -> None:
     """Make of load_path=<run>, for samples with present=hsi+lidar, a plain tower with slightly wider MLPs."""
     from mamol.api.merge import merging

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from mamol.core.calibration import AS_IS, Calibration
 from mamol.core.errors import MamolError
 from mamol.core.method import Batch, step_terms
 from mamol.core.registry import Registry
@@ -28,6 +29,7 @@ class AnyNetwork(nn.Module, ABC):
         options: Further options of a run that it reads, which ``spec.options`` holds; no other network takes them.
         one_graph: Whether what it computes is the same graph for all patterns of a batch, so that it can be exported.
         progress: Share of the optimiser's steps that are done, for losses that change on the way; training sets it.
+        calibration: What its probabilities go through; whoever opens a checkpoint sets it.
         spec: What it was built from.
     """
 
@@ -35,6 +37,7 @@ class AnyNetwork(nn.Module, ABC):
     options: ClassVar[tuple[str, ...]] = ()
     one_graph: ClassVar[bool] = True
     progress: float = 0.0
+    calibration: Calibration = AS_IS
     spec: NetworkSpec
 
     if TYPE_CHECKING:  # nn.Module's own is untyped
@@ -143,7 +146,8 @@ class AnyNetwork(nn.Module, ABC):
         logits, label = self.classify(batch, pixels=task.pixels), batch["label"]
         if task.pixels:
             label = label.where(seen_by_any(batch, self.spec.names), UNLABELLED)
-        return logits, task.kept(logits, label)
+            return logits, task.kept(logits, label)
+        return logits, self.calibration.of_tensor(task.kept(logits, label), batch["available"])
 
     def loss(self, batch: Batch, task: Task) -> dict[str, Tensor]:
         """What a training step descends: the sum of these terms.

@@ -1,6 +1,5 @@
 """What commands have in common that make something else of a finished run: its tables, options, samples and scores."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,52 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mamol.core.errors import MamolError
 from mamol.core.files import write_json
 from mamol.core.method import Batch
 from mamol.core.seal import verify
-from mamol.core.settings import Settings
 from mamol.data.datamodules import MultimodalData
 from mamol.evaluation.grid import all_predictions, score_patterns
 from mamol.evaluation.patterns import complete_batches, natural_or_all
-from mamol.evaluation.trained import Trained
+from mamol.evaluation.trained import CONFIG, Trained, config_of
 from mamol.network.network import Network
-from mamol.training.checkpoints import DAMAGED, checkpoint_file, run_of
+from mamol.training.checkpoints import DAMAGED
 from mamol.training.machine import batch_on
-
-CONFIG = "config.json"
-
-
-def with_tables(settings: Settings, command: str) -> Settings:
-    """The settings with the tables that the run was trained on, where none are given.
-
-    Args:
-        settings: Of the command.
-        command: Its name, for the message.
-
-    Raises:
-        MamolError: The run does not say which.
-    """
-    if settings.data.data_root:
-        return settings
-    path = settings.run.load_path
-    root = config_of(checkpoint_file(path)).get("data_root")
-    if not isinstance(root, str) or not root:
-        raise MamolError(f"{command}: {path} does not say which tables it was trained on; give data_root")
-    return replace(settings, data=replace(settings.data, data_root=root))
-
-
-def config_of(checkpoint: Path) -> dict[str, Any]:
-    """The options of the checkpoint's run; none of a file by itself.
-
-    Args:
-        checkpoint: The file.
-    """
-    try:
-        content = json.loads((run_of(checkpoint) or checkpoint.parent).joinpath(CONFIG).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def copy_config(checkpoint: Path, folder: Path, changed: Mapping[str, Any]) -> None:

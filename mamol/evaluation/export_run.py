@@ -17,13 +17,13 @@ from mamol.core.names import pattern_name
 from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
 from mamol.data.facts import shown_name
-from mamol.evaluation.derived import alternating, samples_of, source_of, with_tables
+from mamol.evaluation.derived import alternating, samples_of, source_of
 from mamol.evaluation.exported import CARD, LICENCE, Export, card
 from mamol.evaluation.fitting import min_valid_of, present_patterns
 from mamol.evaluation.onnxfile import OnnxFile, check_packages, write_onnx
 from mamol.evaluation.patterns import all_patterns
 from mamol.evaluation.pruned import publish
-from mamol.evaluation.trained import Trained, open_trained
+from mamol.evaluation.trained import Trained, open_trained, with_tables
 from mamol.network.dense import AVAILABLE, Graph
 from mamol.training.checkpoints import CheckpointInfo, read_checkpoint
 from mamol.training.machine import use_threads
@@ -145,6 +145,8 @@ def _difference(network: AnyNetwork, file: OnnxFile, batch: Batch, pattern: str)
         MamolError: Too far.
     """
     wanted = network(batch)[0].numpy()
+    temperatures = network.calibration.temperatures(batch[AVAILABLE].numpy())
+    wanted = wanted / temperatures.reshape(-1, *(1 for _ in wanted.shape[1:]))
     difference = float(np.abs(file.logits(arrays_of(batch)) - wanted).max() / max(1, np.abs(wanted).max()))
     if not difference <= TOLERANCE:
         raise MamolError(
@@ -198,6 +200,7 @@ def metadata_of(trained: Trained, info: CheckpointInfo, graph: Graph) -> dict[st
         "backbone_origin": network.origin,
         "backbone_fingerprint": network.fingerprint,
         "checkpoint": str(source_of(trained)["sha256"]),
+        "calibration": network.calibration.fingerprint,
         "version": info.version,
         "licence": LICENCE,
         "remark": "random frozen weights: says nothing about the backbone" if network.random_weights else "",

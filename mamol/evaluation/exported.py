@@ -124,6 +124,12 @@ def card(done: Export, info: CheckpointInfo) -> str:
         f"- Output `logits` float32 {out}: of "
         + ("every pixel" if dense else f"the pixel in row and column {spec.grid // 2}, counted from 0"),
         f"- Classes: {', '.join(spec.classes)}",
+        "- "
+        + (
+            "Calibrated: the softmax of the logits is what `predict` calls confidence"
+            if done.metadata["mamol.calibration"]
+            else "Not calibrated: the softmax of the logits is no measured confidence"
+        ),
         f"- Largest difference of a logit from the run's: {max(done.differences.values()):.1e}",
         f"- Frozen weights: {info.backbone_origin}"
         + (f", sha256 `{info.backbone_fingerprint}`" if spec.backbone else ""),

@@ -16,12 +16,12 @@ from mamol.core.names import pattern_name
 from mamol.core.seal import KEY as SEAL
 from mamol.core.seal import UNSEALED, seal
 from mamol.core.settings import Settings
-from mamol.evaluation.derived import alternating, copy_config, samples_of, scores_of_both, source_of, with_tables
+from mamol.evaluation.derived import alternating, copy_config, samples_of, scores_of_both, source_of
 from mamol.evaluation.fitting import present_patterns
 from mamol.evaluation.merged import Merging
 from mamol.evaluation.pruned import multiply_adds, publish, same_parts
 from mamol.evaluation.saliency import patterns_of
-from mamol.evaluation.trained import Trained, open_trained
+from mamol.evaluation.trained import Trained, open_trained, with_tables
 from mamol.network.merging import PLAIN, mergeable, merged
 from mamol.network.network import Network
 from mamol.network.parameters import count
@@ -50,7 +50,7 @@ def merge_run(settings: Settings) -> tuple[Path, str]:
     path = settings.run.load_path
     info, _ = read_checkpoint(path)
     (pattern,) = present_patterns(settings.predict.present, info)
-    trained = open_trained(with_tables(settings, "merge"), "merge")
+    trained = open_trained(with_tables(settings, "merge").changed(calibrated=False), "merge")
     names = trained.network.spec.names
     present = [names.index(name) for name in pattern]
     network = mergeable(trained.network, present)

@@ -1,7 +1,9 @@
 """A checkpoint and the test table it is tried on, as ``evaluate`` and ``routing`` need them."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +15,7 @@ from mamol.data.datamodules import MultimodalData
 from mamol.data.tables import AnyTable
 from mamol.evaluation.marking import is_transductive, marked
 from mamol.network.building import check_answers, chosen_inputs
+from mamol.training.calibrations import calibration_of
 from mamol.training.checkpoints import (
     check_same_network,
     checkpoint_file,
@@ -24,6 +27,8 @@ from mamol.training.checkpoints import (
 )
 from mamol.training.machine import device_of
 from mamol.training.runs import claim_folder, wanted_folder
+
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ class Trained:
 def open_trained(settings: Settings, command: str) -> Trained:
     """Restores the network of ``load_path`` and opens the tables of ``data_root``.
 
-    Method, modalities, classes and normalisation come from the checkpoint. Nothing is written.
+    Method, modalities, classes and normalisation come from the checkpoint, and so does a calibration. Nothing is
+    written.
 
     Args:
         settings: ``load_path``, ``data_root``, ``clip_weights`` and the machine.
@@ -120,5 +126,38 @@ def open_trained(settings: Settings, command: str) -> Trained:
     network = restore(info, state, settings.network.clip_weights, run.load_path)
     check_answers(network, table)
     device = device_of(settings.machine)
+    network.calibration = calibration_of(network, settings)
     network.to(device).eval()
     return Trained(settings, checkpoint, network, data, device)
+
+
+def with_tables(settings: Settings, command: str) -> Settings:
+    """The settings with the tables that the run was trained on, where none are given.
+
+    Args:
+        settings: ``load_path`` and ``data_root``.
+        command: Named in the message.
+
+    Raises:
+        MamolError: The run does not say which.
+    """
+    if settings.data.data_root:
+        return settings
+    path = settings.run.load_path
+    root = config_of(checkpoint_file(path)).get("data_root")
+    if not isinstance(root, str) or not root:
+        raise MamolError(f"{command}: {path} does not say which tables it was trained on; give data_root")
+    return replace(settings, data=replace(settings.data, data_root=root))
+
+
+def config_of(checkpoint: Path) -> dict[str, Any]:
+    """The options of the checkpoint's run; none of a file by itself.
+
+    Args:
+        checkpoint: The file.
+    """
+    try:
+        content = json.loads((run_of(checkpoint) or checkpoint.parent).joinpath(CONFIG).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -50,6 +50,10 @@ class Graph(nn.Module):
             self.network.fusion = DENSE[network.spec.fusion](names, tuple(chosen))
         if self.fixed is None:
             self.inputs.append(AVAILABLE)
+        self.bits = 2 ** torch.arange(len(names))
+        patterns = (torch.arange(2 ** len(names))[:, None] & self.bits) > 0
+        self.temperatures = torch.from_numpy(network.calibration.temperatures(patterns.numpy())).float()
+        self.calibrated = bool((self.temperatures != 1).any())
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """From windows to logits.
@@ -58,7 +62,7 @@ class Graph(nn.Module):
             *inputs: Of ``inputs``: (B, C, P, P) each, NaN where the sensor saw nothing, and (B, M) bool.
 
         Returns:
-            (B, K), or (B, P, P, K) of a dense head.
+            (B, K), or (B, P, P, K) of a dense head; divided by the temperature of the sample's pattern.
         """
         batch = dict(zip(self.inputs, inputs, strict=True))
         spec, samples = self.network.spec, inputs[0].shape[0]
@@ -68,6 +72,9 @@ class Graph(nn.Module):
             if name not in batch:
                 batch[name] = inputs[0].new_zeros(1).expand(samples, bands, spec.grid, spec.grid)
         logits: Tensor = self.network(batch)[0]
+        if self.calibrated:
+            temperature = self.temperatures[(batch[AVAILABLE] * self.bits).sum(1)]
+            logits = logits / temperature.reshape(-1, *(1 for _ in logits.shape[1:]))
         return logits
 
 

@@ -36,8 +36,10 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def source(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose folder may be written to; its own tables are where its config says."""
-    return Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("source") / "run"))
+    """A calibrated run whose folder may be written to; its own tables are where its config says."""
+    copied = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("source") / "run"))
+    mamol.calibrate(copied, coverage=None, **QUIET)
+    return copied
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,7 @@ def test_the_file_says_what_the_run_says(made: Made, source: Path) -> None:
         found = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         wanted = trained_run.predict({"hsi": windows["hsi"], "sar": windows["sar"]})
         assert found == pytest.approx(wanted, abs=1e-5)
+        assert trained_run.network.calibration.temperatures(available).max() != 1, "as it is calibrated"
 
 
 def test_the_file_says_what_it_is(made: Made, source: Path) -> None:
@@ -100,6 +103,7 @@ def test_the_file_says_what_it_is(made: Made, source: Path) -> None:
     assert [json.loads(told[name]) for name in ("window", "dense", "min_valid")] == [4, False, 0.5]
     assert told["backbone_fingerprint"] == trained_run.network.fingerprint
     assert told["checkpoint"] == read_sealed_json(made.folder / "report.json", "")["from"]["sha256"]
+    assert told["calibration"] == trained_run.network.calibration.fingerprint
     assert told["remark"] == "random frozen weights: says nothing about the backbone"
     assert "MIT" in told["licence"]
     card = (made.folder / "README.md").read_text("utf-8")

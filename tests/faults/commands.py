@@ -289,6 +289,12 @@ def cases(places: Places) -> dict[str, Case]:
             results=lambda folder: bits(folder / "evaluation", "*.csv"),
         ),
         "routing": on_run(places, "routing", table, results=lambda folder: bits(folder / "routing", "*.csv")),
+        "calibrate": on_run(
+            places,
+            "calibrate",
+            table,
+            results=lambda folder: bits(folder, "calibration/*.csv", "checkpoints/*.calibration.json"),
+        ),
         "prune": pruned(places),
         "merge": merged(places),
         "export": exported(places),
