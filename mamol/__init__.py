@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for editors, which do not run __getattr__
     from mamol.api.experiment import Experiment
     from mamol.api.pretrain import pretrain
     from mamol.api.prune import prune
+    from mamol.api.report import report
     from mamol.api.run import Run, load, train
     from mamol.api.tables import Tables, build_tables
     from mamol.core.errors import MamolError
@@ -30,6 +31,7 @@ _HOME = {
     "load": "mamol.api.run",
     "pretrain": "mamol.api.pretrain",
     "prune": "mamol.api.prune",
+    "report": "mamol.api.report",
     "train": "mamol.api.run",
 }
 """Public name to the file that has it."""
@@ -46,6 +48,7 @@ __all__ = [
     "load",
     "pretrain",
     "prune",
+    "report",
     "train",
 ]
 

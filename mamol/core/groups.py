@@ -400,13 +400,29 @@ class PruneSettings:
     patterns: tuple[str, ...] = option(
         "",
         o.PATTERNS,
-        'experts have to matter under one of these patterns of what stays, hsi,hsi+lidar; "" takes all',
+        "prune: experts have to matter under one of these patterns of what stays, hsi,hsi+lidar; report: show these; "
+        '"" takes all',
         decides=False,
     )
     tau: float = option(
         0.25,
         o.NOT_NEGATIVE,
         "routed experts stay whose share of what all make of the tokens is at least tau times an even one; 0 keeps all",
+        decides=False,
+    )
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """Of the command ``report``; it also reads those of ``predict`` and ``evaluate``, and ``patterns`` of ``prune``."""
+
+    compare: tuple[str, ...] = option(
+        "", o.WORDS, "checkpoints or run folders, with commas between them, to show beside load_path", decides=False
+    )
+    preview: int = option(
+        40,
+        o.integer(1),
+        "points along the longer side of the maps of a run that needs a window for every pixel, as head=class does",
         decides=False,
     )
 

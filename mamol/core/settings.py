@@ -23,6 +23,7 @@ from mamol.core.groups import (
     PredictSettings,
     PretrainSettings,
     PruneSettings,
+    ReportSettings,
     ReproduceSettings,
     RunSettings,
     TrainingSettings,
@@ -56,6 +57,7 @@ class Settings:
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
     prune: PruneSettings = field(default_factory=PruneSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
     reproduce: ReproduceSettings = field(default_factory=ReproduceSettings)
 
     @classmethod

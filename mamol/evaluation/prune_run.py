@@ -1,10 +1,8 @@
 """``prune`` of a run: its experts of other sensors go, and routed ones that matter under no pattern of those kept."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,14 +21,13 @@ from mamol.evaluation.grid import all_predictions, score_patterns
 from mamol.evaluation.patterns import complete_batches, natural_or_all
 from mamol.evaluation.pruned import SAMPLES, Pruning, check_wanted, cut_of, multiply_adds, publish
 from mamol.evaluation.saliency import Pattern, measure, patterns_of, shares
-from mamol.evaluation.trained import Trained, open_trained
+from mamol.evaluation.trained import CONFIG, Trained, config_of, open_trained, with_tables
 from mamol.network.network import Network
 from mamol.network.parameters import count
 from mamol.network.pruning import prunable, pruned
-from mamol.training.checkpoints import DAMAGED, checkpoint_file, read_checkpoint, run_of, save_checkpoint
+from mamol.training.checkpoints import DAMAGED, read_checkpoint, save_checkpoint
 from mamol.training.machine import arithmetic, batch_on
 
-CONFIG = "config.json"
 CHECKPOINT = Path("checkpoints", "best-pruned.safetensors")
 
 
@@ -49,7 +46,7 @@ def prune_run(settings: Settings) -> tuple[Path, str]:
     asked, path = settings.prune, settings.run.load_path
     info, _ = read_checkpoint(path)
     kept = check_wanted(asked.keep, info.network.names, path)
-    trained = open_trained(_with_tables(settings), "prune")
+    trained = open_trained(with_tables(settings, "prune"), "prune")
     network = prunable(trained.network, len(kept))
     names = network.spec.names
     patterns = patterns_of(names, asked.patterns, kept)
@@ -92,33 +89,9 @@ def prune_run(settings: Settings) -> tuple[Path, str]:
     return publish(home, fill)
 
 
-def _with_tables(settings: Settings) -> Settings:
-    """The settings with the tables that the run was trained on, where none are given.
-
-    Raises:
-        MamolError: The run does not say which.
-    """
-    if settings.data.data_root:
-        return settings
-    config = _config(checkpoint_file(settings.run.load_path))
-    root = config.get("data_root")
-    if not isinstance(root, str) or not root:
-        raise MamolError(f"prune: {settings.run.load_path} does not say which tables it was trained on; give data_root")
-    return replace(settings, data=replace(settings.data, data_root=root))
-
-
-def _config(checkpoint: Path) -> dict[str, Any]:
-    """The options of the checkpoint's run; none of a file by itself."""
-    try:
-        content = json.loads((run_of(checkpoint) or checkpoint.parent).joinpath(CONFIG).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _copy_config(checkpoint: Path, folder: Path, left: Network) -> None:
     """The run's options with what the pruned network has otherwise."""
-    if config := _config(checkpoint):
+    if config := config_of(checkpoint):
         each = left.spec.method_options.get("experts_per_block")
         changed = {"modalities": list(left.spec.names), "experts_per_block": each}
         write_json(folder / CONFIG, {**config, **changed})

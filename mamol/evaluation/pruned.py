@@ -1,6 +1,5 @@
 """What pruning changed: parameters, multiply-adds, scores; as tables, as JSON, as a page for people."""
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mamol.core.errors import MamolError
-from mamol.core.files import alone, replacing, replacing_folder
+from mamol.core.files import new_folder, replacing
 from mamol.core.method import Batch
 from mamol.core.pruning import Cut
 from mamol.core.seal import write_sealed_json
@@ -194,12 +193,7 @@ def publish(home: Path, fill: Callable[[Path], str]) -> tuple[Path, str]:
     Raises:
         MamolError: Another process writes there, or nothing can be written.
     """
-    with alone(home):
-        names = itertools.chain([FOLDER], (f"{FOLDER}_{number}" for number in itertools.count(2)))
-        folder = next(home / name for name in names if not (home / name).exists())
-        with replacing_folder(folder) as temporary:
-            page = fill(temporary)
-    return folder, page
+    return new_folder(home, FOLDER, fill)
 
 
 @torch.inference_mode()

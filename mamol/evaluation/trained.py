@@ -1,7 +1,9 @@
 """A checkpoint and the test table it is tried on, as ``evaluate`` and ``routing`` need them."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,6 +26,8 @@ from mamol.training.checkpoints import (
 )
 from mamol.training.machine import device_of
 from mamol.training.runs import claim_folder, wanted_folder
+
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -122,3 +126,36 @@ def open_trained(settings: Settings, command: str) -> Trained:
     device = device_of(settings.machine)
     network.to(device).eval()
     return Trained(settings, checkpoint, network, data, device)
+
+
+def with_tables(settings: Settings, command: str) -> Settings:
+    """The settings with the tables that the run was trained on, where none are given.
+
+    Args:
+        settings: ``load_path``, and ``data_root`` or not.
+        command: Named in the message.
+
+    Raises:
+        MamolError: The run does not say which.
+    """
+    if settings.data.data_root:
+        return settings
+    root = config_of(checkpoint_file(settings.run.load_path)).get("data_root")
+    if not isinstance(root, str) or not root:
+        raise MamolError(
+            f"{command}: {settings.run.load_path} does not say which tables it was trained on; give data_root"
+        )
+    return replace(settings, data=replace(settings.data, data_root=root))
+
+
+def config_of(checkpoint: Path) -> dict[str, Any]:
+    """The options of a checkpoint's run; none of a file by itself.
+
+    Args:
+        checkpoint: The file.
+    """
+    try:
+        content = json.loads((run_of(checkpoint) or checkpoint.parent).joinpath(CONFIG).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
