@@ -41,7 +41,7 @@ def report(settings: Settings) -> tuple[Path, str]:
     content = gather(trained)
     content["scene"] = scene_view(order, given.report.preview) if order else None
     content["drawn"] = ["+".join(pattern) for pattern in chosen]
-    told = {"title": trained.title("report"), "remarks": remarks(trained), "command": command(settings)}
+    told = {"title": trained.title("Report"), "remarks": remarks(trained), "command": command(settings)}
     page = render(content, told, facts(trained, versions()))
 
     def fill(folder: Path) -> None:

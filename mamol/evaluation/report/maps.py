@@ -290,7 +290,8 @@ def _eight(probabilities: NDArray[np.uint16] | None) -> Packed:
     if probabilities is None:
         raise ValueError("the map was drawn without probabilities")
     there = probabilities != NO_PROBABILITY
-    return pack(np.rint(255 * np.where(there, probabilities, 0) / PROBABILITY_STEPS).astype(np.uint8))
+    shares = np.where(there, probabilities, 0) / PROBABILITY_STEPS
+    return pack(np.rint(255 * shares).astype(np.uint8))
 
 
 def _info(one: OneMap, grid: Grid) -> MapInfo:

@@ -1,11 +1,22 @@
 "use strict";
-// Charts, by plotly.js: it is unpacked behind the first picture of the page, so that the map does not wait for it.
-page.startCharts = async () => {
-  const script = page.make("script");
-  script.textContent = new TextDecoder().decode(await page.bytes(page.element("charts").textContent));
-  document.head.append(script);
-  page.drawers.push(page.drawCharts);
-  page.drawCharts();
+// Charts, by plotly.js: it is unpacked when the first chart comes near, so that the map does not wait for it, and charts
+// that are far away are not drawn.
+page.startCharts = () => {
+  const near = (page.near = new Set());
+  let library = null;
+  const unpack = async () => {
+    const script = page.make("script");
+    script.textContent = new TextDecoder().decode(await page.bytes(page.element("charts").textContent));
+    document.head.append(script);
+    page.drawers.push(page.drawCharts);
+  };
+  const observer = new IntersectionObserver(async (entries) => {
+    for (const { target, isIntersecting } of entries) isIntersecting ? near.add(target.id) : near.delete(target.id);
+    if (!near.size) return;
+    await (library ??= unpack());
+    page.drawCharts();
+  }, { rootMargin: "300px" });
+  document.querySelectorAll(".chart").forEach((box) => observer.observe(box));
 };
 
 page.drawCharts = () => {
@@ -18,6 +29,7 @@ page.drawCharts = () => {
     drawn.add(id);
     const ink = page.colour("ink"), line = page.colour("line"), box = page.element(id);
     box.classList.remove("empty");
+    if (!page.near.has(id)) return;
     const axis = (own = {}) => ({ gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, ...own });
     const base = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 }, margin: { l: 56, r: 16, t: 34, b: 48 },
       height: 340, title: { text: label, font: { size: 14 }, x: 0, xanchor: "left" }, legend: { orientation: "h", y: -0.22 }, ...layout,

@@ -112,8 +112,6 @@ page.drawScale = (kind) => {
   page.drawers.push(page.tellStatus, page.drawTables);
   page.redraw();
   for (const table of document.querySelectorAll("table.facts")) table.after(page.csvButton(table));
-  document.documentElement.dataset.ready = "map";
-  await new Promise((done) => setTimeout(done, 0));
-  await page.startCharts();
-  document.documentElement.dataset.ready = "all";
+  page.startCharts();
+  document.documentElement.dataset.ready = "yes";
 })();
