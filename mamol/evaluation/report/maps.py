@@ -261,10 +261,16 @@ def _draw(one: OneMap, grid: Grid, points: int, advance: Callable[[int], None]) 
         here = grid.rows[slice(*np.searchsorted(grid.rows, [start, end]))] - start
         known = grid.rows[inner.rows]
         below = known[(known >= start) & (known < end)] - start
-        flat = (each[here][:, grid.cols] for each in (block.classes, block.confidence, block.sensors))
-        parts.append(Block(*flat, _said(block)[:, below][:, :, grid.cols[inner.cols]]))
-    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("classes", "confidence", "sensors"))
-    return Block(*joined, np.concatenate([_said(part) for part in parts], axis=1))
+        classes, confidence, sensors = (
+            each[here][:, grid.cols] for each in (block.classes, block.confidence, block.sensors)
+        )
+        parts.append(Block(classes, confidence, sensors, _said(block)[:, below][:, :, grid.cols[inner.cols]]))
+    return Block(
+        np.concatenate([part.classes for part in parts]),
+        np.concatenate([part.confidence for part in parts]),
+        np.concatenate([part.sensors for part in parts]),
+        np.concatenate([_said(part) for part in parts], axis=1),
+    )
 
 
 def _said(block: Block) -> NDArray[np.uint16]:
@@ -278,7 +284,8 @@ def _confidence(drawn: dict[str, Block], most: int) -> tuple[int, dict[str, Pack
     while True:
         packed = {}
         for name, block in drawn.items():
-            inner = Grid.of(*block.classes.shape, step)
+            height, width = block.classes.shape
+            inner = Grid.of(height, width, step)
             packed[name] = pack(percent(block)[0][inner.rows][:, inner.cols])
         if step >= MOST_COARSE or sum(len(each["data"]) for each in packed.values()) <= most:
             return step, packed

@@ -198,19 +198,17 @@ def against(predicted: Predicted, path: str) -> Other:
         MamolError: It cannot be opened, or does not fit the tables.
     """
     other = Predicted.of(open_trained(predicted.trained.settings.changed(load_path=path), "report"))
-    frame = score_patterns(other.probabilities, other.trained).set_index("present")
+    rows = score_patterns(other.probabilities, other.trained).set_index("present").to_dict("index")
     here = {frozenset(name.split("+")): name for name in predicted.samples}
     both = {here[parts]: name for name in other.samples if (parts := frozenset(name.split("+"))) in here}
     return {
         "name": Path(path).name,
         "method": other.trained.network.spec.label,
-        "patterns": {
-            mine: _against(predicted, other, mine, theirs, frame.loc[theirs]) for mine, theirs in both.items()
-        },
+        "patterns": {mine: _against(predicted, other, mine, theirs, rows[theirs]) for mine, theirs in both.items()},
     }
 
 
-def _against(predicted: Predicted, other: Predicted, mine: str, theirs: str, row: Mapping[str, Any]) -> Against:
+def _against(predicted: Predicted, other: Predicted, mine: str, theirs: str, row: Mapping[Any, Any]) -> Against:
     index = np.intersect1d(predicted.samples[mine], other.samples[theirs])
     scores = {name: _number(row[name]) for name in predicted.trained.task.scores}
     if not predicted.single or not len(index):

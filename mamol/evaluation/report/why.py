@@ -108,7 +108,7 @@ def worth(predicted: Predicted) -> Worth | None:
 
     def value(some: frozenset[int]) -> NDArray[np.float64]:
         there = natural & np.isin(np.arange(len(names)), sorted(some))
-        blind = ~there.any(1)
+        blind = np.asarray(~there.any(axis=1))
         said = under_mask(whole, np.where(blind[:, None], natural, there))
         right = np.where(blind, 1 / classes, said.argmax(1) == label)
         return np.array([100 * right[group].mean() if group.any() else np.nan for group in groups])
