@@ -132,7 +132,7 @@ def with_tables(settings: Settings, command: str) -> Settings:
     """The settings with the tables that the run was trained on, where none are given.
 
     Args:
-        settings: ``load_path``, and ``data_root`` or not.
+        settings: ``load_path`` and ``data_root``.
         command: Named in the message.
 
     Raises:
@@ -140,16 +140,15 @@ def with_tables(settings: Settings, command: str) -> Settings:
     """
     if settings.data.data_root:
         return settings
-    root = config_of(checkpoint_file(settings.run.load_path)).get("data_root")
+    path = settings.run.load_path
+    root = config_of(checkpoint_file(path)).get("data_root")
     if not isinstance(root, str) or not root:
-        raise MamolError(
-            f"{command}: {settings.run.load_path} does not say which tables it was trained on; give data_root"
-        )
+        raise MamolError(f"{command}: {path} does not say which tables it was trained on; give data_root")
     return replace(settings, data=replace(settings.data, data_root=root))
 
 
 def config_of(checkpoint: Path) -> dict[str, Any]:
-    """The options of a checkpoint's run; none of a file by itself.
+    """The options of the checkpoint's run; none of a file by itself.
 
     Args:
         checkpoint: The file.

@@ -187,6 +187,16 @@ def test_a_click_shows_the_pixel_under_every_pattern(page: Page, reported: Repor
     assert float(text.split("band 1:")[1].split(",")[0]) == pytest.approx(value, rel=0.02, abs=0.1)
 
 
+def test_holes_are_holes_in_maps_and_pictures(page: Page, reported: Reported) -> None:
+    natural = band(reported.run / "maps", "hsi+lidar+sar_sensors").ravel()
+    for bit, sensor in enumerate(SENSORS):
+        only(page, sensor)
+        unseen = (natural >> bit & 1) == 0
+        for layer in ("classes", "confidence", f"picture:{sensor}"):
+            np.testing.assert_array_equal(pixels(page, layer) == 0, unseen)
+    assert unseen.any()
+
+
 def test_what_changed_is_the_difference_of_two_maps(page: Page, reported: Reported) -> None:
     only(page, "hsi+lidar")
     page.select_option("#layer", "difference")

@@ -54,16 +54,27 @@ page.layers = (() => {
     };
   };
 
+  // The picture of a sensor, with nothing where it saw nothing.
+  const photograph = (context, sensor) => {
+    const { height, width } = page.content.scene, bit = page.bits([sensor]);
+    context.drawImage(page.data.sensors[sensor].picture, 0, 0, width, height);
+    const image = context.getImageData(0, 0, width, height), words = new Uint32Array(image.data.buffer);
+    page.data.natural.forEach((bits, place) => { if (!(bits & bit)) words[place] = UNSEEN; });
+    context.putImageData(image, 0, 0);
+  };
+
   const picture = (layer, pattern, other) => {
-    if (layer.startsWith("picture:")) return page.data.sensors[layer.slice(8)].picture;
     const key = [layer, pattern, layer === "difference" ? other : "", page.element("palette").value, page.element("risk").value].join("|");
     if (made.has(key)) return made.get(key);
     const { height, width } = page.content.scene;
     const canvas = page.make("canvas", { width, height }), context = canvas.getContext("2d");
-    const image = context.createImageData(width, height), words = new Uint32Array(image.data.buffer);
-    const paint = painter(layer, pattern, other);
-    for (let place = 0; place < words.length; place++) words[place] = paint(place);
-    context.putImageData(image, 0, 0);
+    if (layer.startsWith("picture:")) photograph(context, layer.slice(8));
+    else {
+      const image = context.createImageData(width, height), words = new Uint32Array(image.data.buffer);
+      const paint = painter(layer, pattern, other);
+      for (let place = 0; place < words.length; place++) words[place] = paint(place);
+      context.putImageData(image, 0, 0);
+    }
     if (made.size > 40) made.clear();
     made.set(key, canvas);
     return canvas;

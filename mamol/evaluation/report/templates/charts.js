@@ -30,9 +30,10 @@ page.drawCharts = () => {
     const ink = page.colour("ink"), line = page.colour("line"), box = page.element(id);
     box.classList.remove("empty");
     if (!page.near.has(id)) return;
-    const axis = (own = {}) => ({ gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, ...own });
+    const axis = ({ title, ...own } = {}) => ({ gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, ...own,
+      ...(title ? { title: { ...title, font: { size: 13 } } } : {}) });
     const base = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 }, margin: { l: 56, r: 16, t: 34, b: 48 },
-      height: 340, title: { text: label, font: { size: 14 }, x: 0, xanchor: "left" }, legend: { orientation: "h", y: -0.22 }, ...layout,
+      height: 360, title: { text: label, font: { size: 14 }, x: 0, xanchor: "left" }, legend: { orientation: "h", y: -0.28, yanchor: "top" }, ...layout,
       xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis) };
     box.setAttribute("role", "img");
     box.setAttribute("aria-label", `Chart: ${label}. The table below has its numbers.`);
