@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mamol.core.version import VERSION as __version__
 
 if TYPE_CHECKING:  # for editors, which do not run __getattr__
+    from mamol.api.calibrate import calibrate
     from mamol.api.experiment import Experiment
     from mamol.api.pretrain import pretrain
     from mamol.api.prune import prune
@@ -28,6 +29,7 @@ _HOME = {
     "Settings": "mamol.api.run",  # with everything registered that options can name
     "Tables": "mamol.api.tables",
     "build_tables": "mamol.api.tables",
+    "calibrate": "mamol.api.calibrate",
     "load": "mamol.api.run",
     "pretrain": "mamol.api.pretrain",
     "prune": "mamol.api.prune",
@@ -45,6 +47,7 @@ __all__ = [
     "Tables",
     "__version__",
     "build_tables",
+    "calibrate",
     "load",
     "pretrain",
     "prune",

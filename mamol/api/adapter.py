@@ -1,6 +1,7 @@
 """An adapter to hand on: the trained part without its run, a description, and a page for people."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mamol.core.spec import NetworkSpec
 from mamol.evaluation.markdown import markdown
 from mamol.evaluation.marking import TRANSDUCTIVE, marked
 from mamol.evaluation.results import METRICS
+from mamol.training.calibrations import calibration_path
 from mamol.training.checkpoints import ADAPTER, CheckpointInfo, write_state
 
 DESCRIPTION = "description.json"
@@ -22,7 +24,11 @@ CARD = "README.md"
 
 
 def save_adapter(
-    folder: Path, info: CheckpointInfo, state: Mapping[str, Tensor], metrics: Mapping[str, Any] | None
+    folder: Path,
+    info: CheckpointInfo,
+    state: Mapping[str, Tensor],
+    metrics: Mapping[str, Any] | None,
+    calibration: Path | None = None,
 ) -> None:
     """Writes the folder of an adapter, whole or not at all; ``mamol.load`` and ``load_path`` read it.
 
@@ -31,6 +37,7 @@ def save_adapter(
         info: What the weights belong to.
         state: The trained part.
         metrics: Of the run, for the page; None if it was never tested.
+        calibration: The file beside the checkpoint, if there is one; it goes along.
 
     Raises:
         MamolError: There is something in the folder, or it cannot be written.
@@ -41,6 +48,8 @@ def save_adapter(
         with replacing_folder(folder) as temporary:
             write_state(temporary / ADAPTER, state, info)
             write_json(temporary / DESCRIPTION, json.loads(info.to_json()))
+            if calibration is not None and calibration.is_file():
+                shutil.copyfile(calibration, calibration_path(temporary / ADAPTER))
             if metrics is not None:
                 write_sealed_json(temporary / METRICS, metrics)
             (temporary / CARD).write_text(model_card(folder.name, info, metrics), "utf-8")

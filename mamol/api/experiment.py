@@ -20,6 +20,7 @@ from mamol.evaluation.results import write_results
 from mamol.evaluation.text import as_text
 from mamol.network import parameters
 from mamol.network.building import network_for
+from mamol.training.calibrations import calibration_of
 from mamol.training.callbacks import History, KeepBest, KeepLast
 from mamol.training.checkpoints import (
     DAMAGED,
@@ -88,6 +89,8 @@ class Experiment:
         if run.load_path:
             stored = load_into(self.network, run.load_path)
             warn_of_other_pixels(stored, self.identity, run.load_path, data.data_root)
+        if run.test_only:
+            self.network.calibration = calibration_of(self.network, settings)
         self.resumed = (
             resumable(Path(run.resume_from), settings, self.network, self.identity) if run.resume_from else None
         )
@@ -152,7 +155,8 @@ class Experiment:
                 load_into(self.network, best.path)
         seconds["test"] = _timed(lambda: trainer.test(module, self.data, verbose=False))
         if trainer.is_global_zero and module.predictions is not None:
-            write_results(folder, module.task, module.result, module.predictions, self.data, self._facts(seconds, best))
+            facts, calibration = self._facts(seconds, best), self.network.calibration
+            write_results(folder, module.task, module.result, module.predictions, self.data, facts, calibration)
         remarks = self._limited_as_text(module.result["n"]) + self._seen_as_text()
         return as_text(module.result, module.task.shares) + remarks
 
@@ -182,6 +186,7 @@ class Experiment:
             "checkpoint": self.settings.run.load_path if best.path is None else str(best.path.name),
             "checkpoint_sha256": self._tested_weights(best),
             "limit_batches": self.settings.training.limit_batches,
+            **({"calibration_sha256": used} if (used := network.calibration.fingerprint) else {}),
         }
 
     def _tested_weights(self, best: KeepBest) -> str:

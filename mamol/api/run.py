@@ -24,7 +24,8 @@ from mamol.core.settings import Settings
 from mamol.data.arrays import georeference_of, scene_of
 from mamol.data.holes import seen, valid_pixels
 from mamol.data.scenes import load_scene
-from mamol.evaluation.fitting import check_bands, check_stride, map_title, min_valid_of, present_patterns
+from mamol.evaluation.blocks import among_all
+from mamol.evaluation.fitting import check_abstain, check_bands, check_stride, map_title, min_valid_of, present_patterns
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.mapper import Mapper, draw_map, predictor
 from mamol.evaluation.maps import Map
@@ -32,6 +33,7 @@ from mamol.evaluation.marking import is_transductive
 from mamol.evaluation.report.command import report
 from mamol.evaluation.results import METRICS, read_metrics
 from mamol.evaluation.trained import open_trained
+from mamol.training.calibrations import calibration_of, calibration_path
 from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore, run_of
 from mamol.training.machine import batch_on, decide_threads, device_of, use_threads
 from mamol.training.quiet import as_a_guest
@@ -87,8 +89,9 @@ class Run:
 
     @cached_property
     def network(self) -> AnyNetwork:
-        """The network, in evaluation mode on its device."""
+        """The network, in evaluation mode on its device, with its calibration if there is one."""
         network = restore(self._info, self._state, self.settings.network.clip_weights, self.checkpoint)
+        network.calibration = calibration_of(network, self.settings.changed(load_path=str(self.checkpoint)))
         return network.to(self._device).eval()
 
     @cached_property
@@ -140,7 +143,9 @@ class Run:
                 probabilities({name: array[part] for name, array in arrays.items()}, present[part])
                 for part in (slice(start, start + self._batch) for start in range(0, len(present), self._batch))
             ]
-        return np.concatenate(parts)
+        names = list(self.modalities)
+        available = among_all(present, [names.index(name) for name in windows], len(names))
+        return self.network.calibration.calibrated(np.concatenate(parts), available)
 
     def _present(self, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Which modalities the windows show, (N, M): those that saw the pixel and enough of its window."""
@@ -165,6 +170,7 @@ class Run:
         crs: str = "",
         transform: Sequence[float] | None = None,
         stride: int | None = None,
+        abstain: float | None = None,
     ) -> Map:
         """The class of every pixel of a scene.
 
@@ -176,6 +182,7 @@ class Run:
             crs: Of arrays: coordinate reference system, ``EPSG:32632`` or WKT.
             transform: Of arrays: the six affine numbers (a, b, c, d, e, f) from column and row to coordinates.
             stride: Of a head that classifies all pixels: from window to window, 1 to their side, which is None.
+            abstain: Accepted share of wrong pixels, after ``calibrate``: those that are not sure enough stay undecided.
 
         Raises:
             MamolError: The scene cannot be read or does not fit.
@@ -195,7 +202,9 @@ class Run:
         progress = self.settings.machine.progress_bar
         with self._computing():
             check_stride(stride, self.network)
-            mapper = Mapper(self.network, self._device, self._batch, min_valid_of(self._info), stride=stride)
+            check_abstain(abstain, self.network, self.checkpoint)
+            least = min_valid_of(self._info)
+            mapper = Mapper(self.network, self._device, self._batch, least, stride=stride, abstain=abstain)
             return draw_map(mapper, read, pattern, title, progress=progress)
 
     def evaluate(
@@ -245,7 +254,7 @@ class Run:
             return Made(*report(settings))
 
     def save(self, folder: Path | str) -> Path:
-        """Writes the trained part alone, to hand on: weights, a description, the scores, a model card.
+        """Writes the trained part alone, to hand on: weights, calibration, a description, the scores, a model card.
 
         Args:
             folder: A new one. ``mamol.load`` reads it; the frozen weights are not in it.
@@ -256,7 +265,7 @@ class Run:
         Raises:
             MamolError: There is something in it, or it cannot be written.
         """
-        save_adapter(Path(folder), self._info, self._state, self._tested())
+        save_adapter(Path(folder), self._info, self._state, self._tested(), calibration_path(self.checkpoint))
         return Path(folder)
 
     def _needs_windows(self, what: str) -> None:

@@ -53,7 +53,19 @@ COMMANDS = {
     "predict": Command(
         "Draw the class of every pixel of a scene, each from the sensors that saw it.",
         (
-            *("load_path", "scene", "root", "present", "bbox", "polygon", "probabilities", "block", "batch", "dry_run"),
+            *(
+                "load_path",
+                "scene",
+                "root",
+                "present",
+                "bbox",
+                "polygon",
+                "probabilities",
+                "abstain",
+                "block",
+                "batch",
+                "dry_run",
+            ),
             *("jobs", "launcher"),
             *("clip_weights", *MACHINE),
         ),
@@ -61,6 +73,7 @@ COMMANDS = {
             "with load_path=result/mine_seed0 scene=RAW",
             "with load_path=result/mine_seed0 scene=RAW present=lidar",
             "with load_path=result/mine_seed0 scene=RAW present=each",
+            "with load_path=result/mine_seed0 scene=RAW abstain=0.05",
             "with load_path=result/mine_seed0 scene=RAW dry_run=True",
         ),
     ),
@@ -90,6 +103,15 @@ COMMANDS = {
             "with load_path=result/mine_seed0 keep=hsi,lidar",
             "with load_path=result/mine_seed0 keep=hsi,lidar patterns=hsi,hsi+lidar tau=0.5",
             "with load_path=result/mamol_seed0/backbone keep=lidar scene=RAW",
+        ),
+    ),
+    "calibrate": Command(
+        "Make the confidence of a checkpoint mean something under each missing pattern; other commands then use it.",
+        (*TRAINED, "coverage", "class_conditional"),
+        (
+            "with load_path=result/mine_seed0",
+            "with load_path=result/mine_seed0 coverage=0.95 class_conditional=True",
+            "with load_path=result/mine_seed0 data_root=tables coverage=None",
         ),
     ),
     "evaluate": Command(

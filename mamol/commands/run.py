@@ -50,6 +50,16 @@ def prune() -> None:
 
 
 @ex.command(unobserved=True)
+def calibrate() -> None:
+    """Make the confidence of load_path=<checkpoint> mean something under each missing pattern: [coverage=0.9]."""
+    from mamol.evaluation.trust.calibrate import calibrate
+
+    folder, page = calibrate(line.settings)
+    line.show(page)
+    line.show(f"\n{folder}")
+
+
+@ex.command(unobserved=True)
 def evaluate() -> None:
     """Test load_path=<checkpoint> over a grid of missing rates and types: evaluate_ratios=…, evaluate_types=…."""
     from mamol.evaluation.grid import evaluate

@@ -328,6 +328,12 @@ class PredictSettings:
         decides=False,
     )
     probabilities: bool = option(False, o.FLAG, "also write a raster with a band per class", decides=False)
+    abstain: float | None = option(
+        None,
+        o.optional(o.SHARE),
+        "accepted share of wrong pixels: those that are not sure enough for it stay undecided; calibrate goes before",
+        decides=False,
+    )
     block: int = option(
         64, o.integer(1), "rows that are kept at once on the way; a stopped map goes on behind the last", decides=False
     )
@@ -339,6 +345,24 @@ class PredictSettings:
         o.FLAG,
         "only compute blocks that are missing of maps that another command began; jobs starts such commands",
         decides=False,
+    )
+
+
+@dataclass(frozen=True)
+class CalibrateSettings:
+    """Of the command ``calibrate``, and of those that use what it wrote."""
+
+    calibrated: bool = option(
+        True, o.FLAG, "use what calibrate left beside load_path; False: probabilities as they are", decides=False
+    )
+    coverage: float | None = option(
+        0.9,
+        o.optional(o.SHARE),
+        "of calibrate: share of samples whose set of classes has to hold the true one; None: no sets",
+        decides=False,
+    )
+    class_conditional: bool = option(
+        False, o.FLAG, "of calibrate: reach the coverage for each class by itself", decides=False
     )
 
 

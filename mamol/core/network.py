@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from mamol.core.calibration import AS_IS, Calibration
 from mamol.core.errors import MamolError
 from mamol.core.method import Batch, step_terms
 from mamol.core.registry import Registry
@@ -27,12 +28,14 @@ class AnyNetwork(nn.Module, ABC):
         reads: Those of ``PARTS`` that it has; the others are "" in its description.
         options: Further options of a run that it reads, which ``spec.options`` holds; no other network takes them.
         progress: Share of the optimiser's steps that are done, for losses that change on the way; training sets it.
+        calibration: What its probabilities go through; whoever opens a checkpoint sets it.
         spec: What it was built from.
     """
 
     reads: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()
     progress: float = 0.0
+    calibration: Calibration = AS_IS
     spec: NetworkSpec
 
     if TYPE_CHECKING:  # nn.Module's own is untyped
@@ -141,7 +144,8 @@ class AnyNetwork(nn.Module, ABC):
         logits, label = self.classify(batch, pixels=task.pixels), batch["label"]
         if task.pixels:
             label = label.where(seen_by_any(batch, self.spec.names), UNLABELLED)
-        return logits, task.kept(logits, label)
+            return logits, task.kept(logits, label)
+        return logits, self.calibration.of_tensor(task.kept(logits, label), batch["available"])
 
     def loss(self, batch: Batch, task: Task) -> dict[str, Tensor]:
         """What a training step descends: the sum of these terms.

@@ -14,6 +14,7 @@ from typing import Any
 from mamol.core import options as o
 from mamol.core.errors import MamolError
 from mamol.core.groups import (
+    CalibrateSettings,
     DataSettings,
     EvaluateSettings,
     MachineSettings,
@@ -54,6 +55,7 @@ class Settings:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
+    calibrate: CalibrateSettings = field(default_factory=CalibrateSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
     prune: PruneSettings = field(default_factory=PruneSettings)

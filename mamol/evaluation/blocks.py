@@ -5,13 +5,14 @@ batch does, so a map has the same bits whatever its blocks are, and whoever comp
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mamol.core.calibration import AS_IS, Calibration
 from mamol.core.errors import MamolError
 from mamol.data.patches import WindowCutter
 from mamol.data.sources import Source
@@ -40,12 +41,14 @@ class Block:
         confidence: (h, W) float32, probability of that class, 0-1; NaN where no sensor saw.
         sensors: (h, W); bit i says whether modality i was used.
         probabilities: (K, h, W) uint16, in steps of 1/10000; None unless wanted.
+        set_size: (h, W), classes in the set of a pixel, 0 where no sensor saw; None of a network without sets.
     """
 
     classes: np.ndarray
     confidence: np.ndarray
     sensors: np.ndarray
     probabilities: np.ndarray | None = None
+    set_size: np.ndarray | None = None
 
 
 def code_type(count: int) -> type[np.unsignedinteger]:
@@ -55,6 +58,28 @@ def code_type(count: int) -> type[np.unsignedinteger]:
         count: Number of classes.
     """
     return np.uint8 if count <= 255 else np.uint16
+
+
+def undecided_code(count: int) -> int:
+    """The code of pixels that are left undecided: the largest of its type, which is no class.
+
+    Args:
+        count: Number of classes.
+    """
+    return int(np.iinfo(code_type(count + 1)).max)
+
+
+def among_all(present: NDArray[np.bool_], columns: Sequence[int], count: int) -> NDArray[np.bool_]:
+    """The presence of some modalities among all, (n, M): the others are absent.
+
+    Args:
+        present: (n, m).
+        columns: Which of all they are.
+        count: M.
+    """
+    available = np.zeros((len(present), count), bool)
+    available[:, columns] = present
+    return available
 
 
 def sensor_type(count: int) -> type[np.unsignedinteger]:
@@ -90,6 +115,8 @@ class Classifier(ABC):
         classes: Number of classes.
         batch: Windows per call of ``predict``.
         probabilities: Whether all probabilities are kept.
+        calibration: What the probabilities of a pixel go through, by the sensors that saw it.
+        abstain: Accepted share of wrong pixels; others stay undecided. None: all are decided.
     """
 
     predict: Predict
@@ -99,6 +126,8 @@ class Classifier(ABC):
     classes: int
     batch: int
     probabilities: bool = False
+    calibration: Calibration = AS_IS
+    abstain: float | None = None
 
     @abstractmethod
     def windows(self, frame: Frame) -> int:
@@ -109,6 +138,21 @@ class Classifier(ABC):
         """
 
     @abstractmethod
+    def uncalibrated(
+        self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
+    ) -> Iterator[Found]:
+        """What the network itself says of some rows, part by part.
+
+        Args:
+            frame: The part of the scene that the map shows.
+            first: Row of the map, where a block begins.
+            last: The row behind the last one.
+            advance: Is told how many pixels are done.
+
+        Raises:
+            MamolError: If a probability is NaN or infinite.
+        """
+
     def batches(
         self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
     ) -> Iterator[Found]:
@@ -123,6 +167,15 @@ class Classifier(ABC):
         Raises:
             MamolError: If a probability is NaN or infinite.
         """
+        yield from self._calibrated(self.uncalibrated(frame, first, last, advance))
+
+    def _calibrated(self, parts: Iterable[Found]) -> Iterator[Found]:
+        for pixels, present, found in parts:
+            yield pixels, present, self.calibration.calibrated(found, self._available(present))
+
+    def _available(self, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The presence of all modalities of the network."""
+        return among_all(present, [self.bits[name] for name in self.sources], len(self.bits))
 
     def block(self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None) -> Block:
         """Classifies some rows.
@@ -148,10 +201,12 @@ class Classifier(ABC):
             shape: Rows and columns of the block.
         """
         count = shape[0] * shape[1]
-        classes = np.zeros(count, code_type(self.classes))
+        undecided = undecided_code(self.classes)
+        classes = np.zeros(count, code_type(self.classes if self.abstain is None else undecided))
         confidence = np.full(count, np.nan, np.float32)
         sensors = np.zeros(count, sensor_type(max(self.bits.values()) + 1))
         every = np.full((self.classes, count), NO_PROBABILITY, np.uint16) if self.probabilities else None
+        sets = None if self.calibration.coverage is None else np.zeros(count, code_type(self.classes))
         bits = np.array([1 << self.bits[name] for name in self.sources], sensors.dtype)
         for where, present, found in parts:
             classes[where] = found.argmax(axis=1) + 1
@@ -159,8 +214,15 @@ class Classifier(ABC):
             sensors[where] = present.astype(sensors.dtype) @ bits
             if every is not None:
                 every[:, where] = np.rint(found.T * PROBABILITY_STEPS)
+            chosen = self.calibration.sets(found, self._available(present))
+            if sets is not None and chosen is not None:
+                sets[where] = chosen.sum(1)
+            if self.abstain is not None:
+                sure = self.calibration.decided(found, self._available(present), self.abstain)
+                classes[where[~sure]] = undecided
         whole = None if every is None else every.reshape(-1, *shape)
-        return Block(classes.reshape(shape), confidence.reshape(shape), sensors.reshape(shape), whole)
+        sizes = None if sets is None else sets.reshape(shape)
+        return Block(classes.reshape(shape), confidence.reshape(shape), sensors.reshape(shape), whole, sizes)
 
     @staticmethod
     def check(found: NDArray[np.float32], pixels: NDArray[np.int64], frame: Frame) -> None:
@@ -202,10 +264,10 @@ class WindowClassifier(Classifier):
         """One for each pixel."""
         return frame.height * frame.width
 
-    def batches(
+    def uncalibrated(
         self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
     ) -> Iterator[Found]:
-        """Classifies some rows, batch by batch; a batch begins at ``first``."""
+        """Batch by batch; a batch begins at ``first``."""
         yield from self._some(np.arange(first * frame.width, last * frame.width), frame, last, advance)
 
     def preview(
@@ -227,7 +289,7 @@ class WindowClassifier(Classifier):
             MamolError: If a probability is NaN or infinite.
         """
         numbers = (rows[:, None] * frame.width + cols).ravel()
-        found = self._some(numbers, frame, frame.height, advance)
+        found = self._calibrated(self._some(numbers, frame, frame.height, advance))
         places = ((np.searchsorted(numbers, pixels), present, said) for pixels, present, said in found)
         return self.gathered(places, (len(rows), len(cols)))
 

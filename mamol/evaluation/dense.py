@@ -59,10 +59,10 @@ class DenseClassifier(Classifier):
         down, across = self._starts(frame, 0, frame.height)
         return len(down) * len(across)
 
-    def batches(
+    def uncalibrated(
         self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
     ) -> Iterator[Found]:
-        """Classifies some rows of the map, a row of windows after the other."""
+        """A row of windows after the other."""
         down, across = self._starts(frame, first, last)
         strip = _Strip(self, frame, across)
         ends = [*(int(top) - frame.top for top in down[1:]), last]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+from mamol.core.calibration import AS_IS
 from mamol.core.errors import MamolError
 from mamol.core.names import canonical
 from mamol.core.network import AnyNetwork
@@ -141,3 +142,21 @@ def check_stride(stride: int | None, network: AnyNetwork) -> None:
         )
     if not 1 <= stride <= network.spec.grid:
         raise MamolError(f"stride={stride}: expected 1 to {network.spec.grid}, the side of the windows")
+
+
+def check_abstain(risk: float | None, network: AnyNetwork, path: Path | str) -> None:
+    """Refuses to leave pixels undecided where nothing says from which confidence on.
+
+    Args:
+        risk: The accepted share of wrong pixels; None: all are decided.
+        network: With its calibration.
+        path: The checkpoint, for the message.
+
+    Raises:
+        MamolError: It has none.
+    """
+    if risk is not None and network.calibration is AS_IS:
+        raise MamolError(
+            f"abstain={risk:g}: nothing says which pixels are sure enough; run calibrate with load_path={path} first, "
+            "and leave out calibrated=False"
+        )

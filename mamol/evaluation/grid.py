@@ -52,18 +52,21 @@ def evaluate(settings: Settings) -> str:
         return _write(folder, trained, all_predictions(trained), masks)
 
 
-def all_predictions(trained: Trained, within: Sequence[str] | None = None) -> NDArray[np.float32]:
-    """Every test sample under every pattern: (P, N, K), as of ``evaluate_patterns``.
+def all_predictions(
+    trained: Trained, within: Sequence[str] | None = None, table: AnyTable | None = None
+) -> NDArray[np.float32]:
+    """Every sample under every pattern: (P, N, K), as of ``evaluate_patterns``.
 
     Args:
         trained: Checkpoint and tables.
         within: As there.
+        table: The samples; None: those of the test.
     """
     settings = trained.settings
     with arithmetic(settings.training.precision, trained.device):
         return evaluate_patterns(
             trained.network,
-            trained.table,
+            trained.table if table is None else table,
             trained.modalities,
             trained.device,
             settings.machine.progress_bar,

@@ -56,15 +56,15 @@ class Layer:
 
 
 def layers_of(info: MapInfo, probabilities: bool) -> list[Layer]:
-    """The rasters of a map: classes, confidence, and where known sensors and probabilities.
+    """The rasters of a map: classes, confidence, and where known sensors, sizes of sets and probabilities.
 
     Args:
         info: What belongs to the map.
         probabilities: Whether its blocks have all probabilities.
     """
-    texts = dict(enumerate(info.names, 1))
+    texts = info.texts
     tags = {f"CLASS_{code}": text for code, text in texts.items()}
-    dtype = code_type(len(info.names))
+    dtype = code_type(max(texts))
     found = [
         Layer("", lambda block: block.classes[None], dtype, 0, "MODE", tags, info.painted, texts, ("class",)),
         Layer("_confidence", percent, np.uint8, NO_CONFIDENCE, "AVERAGE", {"UNIT": "percent"}, bands=("percent",)),
@@ -85,6 +85,10 @@ def layers_of(info: MapInfo, probabilities: bool) -> list[Layer]:
                 ("sensors",),
             )
         )
+    if info.coverage is not None:
+        sizes = code_type(len(info.names))
+        told = {"COVERAGE": f"{info.coverage:g}"}
+        found.append(Layer("_set_size", _set_size, sizes, 0, "MODE", told, bands=("classes in the set",)))
     if probabilities:
         scale = 1 / PROBABILITY_STEPS
         found.append(
@@ -107,6 +111,12 @@ def percent(block: Block) -> np.ndarray:
     return np.where(np.isnan(block.confidence), NO_CONFIDENCE, np.rint(100 * np.nan_to_num(block.confidence)))[
         None
     ].astype(np.uint8)
+
+
+def _set_size(block: Block) -> np.ndarray:
+    if block.set_size is None:
+        raise ValueError("the block has no sets")
+    return block.set_size[None]
 
 
 def _probabilities(block: Block) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The files of a map: rasters, picture, arrays, the area of each class."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from scipy.io import savemat
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
 from mamol.evaluation.layers import Blocks, Layer, layers_of, write_layer
-from mamol.evaluation.mapinfo import MapInfo
+from mamol.evaluation.mapinfo import UNDECIDED, MapInfo
 from mamol.evaluation.plots import save_figure
 from mamol.evaluation.plots_map import map_figure
 
@@ -45,7 +46,8 @@ class MapFiles:
 
         ``.mat`` holds ``classified``, ``confidence``, ``classes``, ``sensors`` and ``modalities``; ``.npy`` holds the
         codes, ``_confidence.npy`` and ``_sensors.npy`` beside it the others; ``.tif`` likewise, with ``.qml`` for QGIS;
-        ``.png`` is the picture, ``.csv`` the area of each class.
+        ``.png`` is the picture, ``.csv`` the area of each class. ``set_size`` is there where the network has sets, and
+        ``_undecided.csv``, by the sensors, where pixels were left undecided.
 
         Args:
             path: The file; its folder is created.
@@ -115,6 +117,8 @@ class MapFiles:
         }
         if self.info.modalities:
             content |= {"sensors": self._joined("sensors"), "modalities": np.array(self.info.modalities, dtype=object)}
+        if self.info.coverage is not None:
+            content |= {"set_size": self._joined("set_size"), "coverage": np.array(self.info.coverage)}
         with replacing(path) as temporary:
             savemat(temporary, content, appendmat=False, do_compression=True)
             with temporary.open("r+b") as file:
@@ -123,6 +127,7 @@ class MapFiles:
 
     def _save_npy(self, path: Path) -> list[Path]:
         parts = {"": "classes", "_confidence": "confidence"} | ({"_sensors": "sensors"} if self.info.modalities else {})
+        parts |= {} if self.info.coverage is None else {"_set_size": "set_size"}
         written = []
         for suffix, part in parts.items():
             written.append(path.with_stem(path.stem + suffix))
@@ -147,18 +152,36 @@ class MapFiles:
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("code", "class", "pixels", "percent", "area_m2", "area_ha"))
-            for code, name in enumerate(("no sensor", *self.info.names)):
+            for code, name in {0: "no sensor", **self.info.texts}.items():
                 share = f"{100 * pixels[code] / max(pixels[1:].sum(), 1):.2f}" if code else ""
                 size = (f"{area[code]:.1f}", f"{area[code] / 1e4:.4f}") if known else ("", "")
                 writer.writerow((code, name, pixels[code], share, *size))
+        return [path, *self._save_undecided(path.with_stem(f"{path.stem}_{UNDECIDED}"))]
+
+    def _save_undecided(self, path: Path) -> list[Path]:
+        if self.info.undecided is None:
+            return []
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("present", "pixels", UNDECIDED, "percent"))
+            writer.writerows((name, n, left, f"{100 * left / n:.2f}") for name, (n, left) in self.undecided().items())
         return [path]
+
+    def undecided(self) -> dict[str, tuple[int, int]]:
+        """Pixels that some sensors saw, and how many of them are left undecided, by those sensors."""
+        found: Counter[int] = Counter()
+        left: Counter[int] = Counter()
+        for block in self.blocks():
+            found.update(_counted(block.sensors))
+            left.update(_counted(block.sensors[block.classes == self.info.undecided]))
+        return {self.info.pattern(code): (found[code], left[code]) for code in self.info.patterns(list(found))}
 
     def areas(self) -> tuple[np.ndarray, np.ndarray]:
         """Pixels and square metres of each code, no sensor first.
 
         In degrees the size of a pixel is that of its row's middle; without a coordinate reference system it is 0.
         """
-        count, row = len(self.info.names) + 1, 0
+        count, row = max(self.info.texts) + 1, 0
         pixels, area = np.zeros(count, np.int64), np.zeros(count)
         for block in self.blocks():
             for line in block.classes:
@@ -168,6 +191,11 @@ class MapFiles:
                 area += found * (size[2] if size else 0)
                 row += 1
         return pixels, area
+
+
+def _counted(codes: np.ndarray) -> dict[int, int]:
+    values, counts = np.unique(codes, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def style_of(layer: Layer) -> str:

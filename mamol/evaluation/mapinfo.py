@@ -12,6 +12,7 @@ from rasterio.transform import Affine
 from mamol.data.scenes import GeoReference
 from mamol.evaluation.plots import class_colours
 
+UNDECIDED, UNDECIDED_COLOUR = "undecided", (224, 224, 224)
 RADIUS, ECCENTRICITY = 6378137.0, 0.00669437999014  # of WGS 84: metres at the equator, and squared
 
 
@@ -25,6 +26,8 @@ class MapInfo:
         georeference: Where it lies, if known.
         colours: ``#rrggbb`` of each class; empty: the palette.
         modalities: Those of the network; modality i is bit i of the sensors. Empty: nobody knows the sensors.
+        undecided: Code of pixels that are left undecided; None: there are none.
+        coverage: Of the sets whose sizes the map has; None: it has none.
     """
 
     names: tuple[str, ...]
@@ -32,11 +35,20 @@ class MapInfo:
     georeference: GeoReference | None = None
     colours: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
+    undecided: int | None = None
+    coverage: float | None = None
 
     @property
     def painted(self) -> dict[int, tuple[int, int, int]]:
-        """Class code to RGB."""
-        return _numbered(class_colours(len(self.names), self.colours))
+        """Code to RGB."""
+        left = {} if self.undecided is None else {self.undecided: UNDECIDED_COLOUR}
+        return _numbered(class_colours(len(self.names), self.colours)) | left
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """Code to what it means, 0 left out."""
+        left = {} if self.undecided is None else {self.undecided: UNDECIDED}
+        return dict(enumerate(self.names, 1)) | left
 
     @cached_property
     def transform(self) -> Affine | None:

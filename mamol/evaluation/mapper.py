@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from mamol.core.network import AnyNetwork
 from mamol.data.scenes import Scene
-from mamol.evaluation.blocks import MIN_VALID, Classifier, Predict, WindowClassifier, Windows
+from mamol.evaluation.blocks import (
+    MIN_VALID,
+    Classifier,
+    Predict,
+    WindowClassifier,
+    Windows,
+    among_all,
+    undecided_code,
+)
 from mamol.evaluation.dense import DenseClassifier
 from mamol.evaluation.frame import Frame, frame_of
 from mamol.evaluation.mapinfo import MapInfo, chosen_colours
@@ -28,6 +36,7 @@ class Mapper:
         min_valid: Share of a window that has to be valid.
         probabilities: Whether all probabilities are kept.
         stride: Of a dense head, from window to window; None: the windows' side.
+        abstain: Accepted share of wrong pixels; None: all are decided.
     """
 
     network: AnyNetwork
@@ -36,6 +45,7 @@ class Mapper:
     min_valid: float = MIN_VALID
     probabilities: bool = False
     stride: int | None = None
+    abstain: float | None = None
 
     def classifier(self, scene: Scene, pattern: Sequence[str]) -> Classifier:
         """What the blocks of a scene's map are computed with.
@@ -54,6 +64,8 @@ class Mapper:
             len(spec.classes),
             self.batch,
             self.probabilities,
+            self.network.calibration,
+            self.abstain,
         )
         if dense:
             return DenseClassifier(*common, stride=self.stride or spec.grid)
@@ -68,7 +80,10 @@ class Mapper:
             title: Of the map.
         """
         spec = self.network.spec
-        return MapInfo(spec.classes, title, frame.georeference, chosen_colours(spec.classes, scene.colours), spec.names)
+        colours = chosen_colours(spec.classes, scene.colours)
+        undecided = None if self.abstain is None else undecided_code(len(spec.classes))
+        coverage = self.network.calibration.coverage
+        return MapInfo(spec.classes, title, frame.georeference, colours, spec.names, undecided, coverage)
 
 
 def draw_map(mapper: Mapper, scene: Scene, pattern: Sequence[str], title: str, *, progress: bool = False) -> Map:
@@ -88,7 +103,7 @@ def draw_map(mapper: Mapper, scene: Scene, pattern: Sequence[str], title: str, *
 
 
 def predictor(network: AnyNetwork, modalities: Sequence[str], device: torch.device, *, pixels: bool = False) -> Predict:
-    """What gives class probabilities of windows.
+    """What gives class probabilities of windows, as the network says them: not calibrated.
 
     Args:
         network: In evaluation mode, on ``device``.
@@ -106,8 +121,7 @@ def predictor(network: AnyNetwork, modalities: Sequence[str], device: torch.devi
     @torch.inference_mode()
     def probabilities(windows: Windows, present: NDArray[np.bool_]) -> NDArray[np.float32]:
         side = network.spec.grid
-        available = np.zeros((len(present), len(sizes)), bool)
-        available[:, columns] = present
+        available = among_all(present, columns, len(sizes))
         batch = {
             name: torch.from_numpy(windows[name]).to(device)
             if name in windows

@@ -27,6 +27,9 @@ class Map:
         colours: ``#rrggbb`` of each class; empty: the palette.
         sensors: (H, W); bit i says whether modality i was used. None: nobody knows.
         modalities: Their names.
+        undecided: Code of pixels that are left undecided; None: there are none.
+        set_size: (H, W), classes in the set of a pixel, 0 where no sensor saw; None: there are no sets.
+        coverage: Of those sets.
     """
 
     classes: np.ndarray
@@ -37,6 +40,9 @@ class Map:
     colours: tuple[str, ...] = ()
     sensors: np.ndarray | None = None
     modalities: tuple[str, ...] = ()
+    undecided: int | None = None
+    set_size: np.ndarray | None = None
+    coverage: float | None = None
 
     @classmethod
     def of(
@@ -70,14 +76,16 @@ class Map:
             info: What belongs to it.
         """
         place = info.names, info.title, info.georeference, info.colours
-        return cls(block.classes, block.confidence, *place, block.sensors, info.modalities)
+        left = info.undecided, block.set_size, info.coverage
+        return cls(block.classes, block.confidence, *place, block.sensors, info.modalities, *left)
 
     @property
     def files(self) -> MapFiles:
         """What writes it."""
-        info = MapInfo(self.names, self.title, self.georeference, self.colours, self.modalities)
-        none = np.zeros(self.classes.shape, sensor_type(0))
-        block = Block(self.classes, self.confidence, none if self.sensors is None else self.sensors)
+        known = self.modalities, self.undecided, self.coverage
+        info = MapInfo(self.names, self.title, self.georeference, self.colours, *known)
+        sensors = np.zeros(self.classes.shape, sensor_type(0)) if self.sensors is None else self.sensors
+        block = Block(self.classes, self.confidence, sensors, set_size=self.set_size)
         return MapFiles(info, (self.classes.shape[0], self.classes.shape[1]), lambda: [block])
 
     def plot(self) -> Figure:

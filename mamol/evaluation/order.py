@@ -18,6 +18,7 @@ from mamol.data.areajson import AreaFacts, find_area, inside
 from mamol.data.scenes import Scene
 from mamol.evaluation.blocks import Classifier, block_rows
 from mamol.evaluation.fitting import (
+    check_abstain,
     check_bands,
     check_modalities,
     check_stride,
@@ -30,6 +31,7 @@ from mamol.evaluation.frame import Frame, Outside, frame_of
 from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.mapper import Mapper
 from mamol.evaluation.marking import is_transductive
+from mamol.training.calibrations import calibration_of
 from mamol.training.checkpoints import CheckpointInfo, checkpoint_file, read_checkpoint, restore, run_of
 from mamol.training.machine import batch_on, device_of
 
@@ -84,6 +86,8 @@ class Order:
         if area and wanted.root:
             raise MamolError(f"root={wanted.root}: goes with one scene, and scene={given} has {len(area.files)}")
         network = restore(info, state, settings.network.clip_weights, load_path).eval()
+        network.calibration = calibration_of(network, settings)
+        check_abstain(wanted.abstain, network, load_path)
         check_stride(wanted.stride, network)
         scenes, many = (area.files, area.name) if area else ((given,), "")
         return cls(settings, checkpoint, info, network, patterns, scenes, many, area)
@@ -96,9 +100,9 @@ class Order:
     @cached_property
     def mapper(self) -> Mapper:
         """What classifies; the network goes to its device here."""
-        wanted = self.settings.predict.probabilities
-        least, stride = min_valid_of(self.info), self.settings.predict.stride
-        return Mapper(self.network.to(self.device), self.device, self.batch, least, wanted, stride)
+        wanted, least = self.settings.predict, min_valid_of(self.info)
+        network = self.network.to(self.device)
+        return Mapper(network, self.device, self.batch, least, wanted.probabilities, wanted.stride, wanted.abstain)
 
     @cached_property
     def checkpoint_sha256(self) -> str:
@@ -267,6 +271,8 @@ class OneMap:
             "bbox": list(wanted.bbox),
             "polygon": sha256_of(wanted.polygon) if wanted.polygon else "",
             "probabilities": wanted.probabilities,
+            "calibration": self.order.network.calibration.fingerprint,
+            "abstain": wanted.abstain,
             "block": self.rows,
             "batch": self.order.batch,
             "min_valid": min_valid_of(self.order.info),

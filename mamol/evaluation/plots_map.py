@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from rasterio.transform import Affine
 
-from mamol.evaluation.mapinfo import MapInfo
+from mamol.evaluation.mapinfo import UNDECIDED, MapInfo
 from mamol.evaluation.plots import PIXELS, Measured, Panel, class_map
 
 LEVELS = (100, 75, 50, 25, 0)  # percent, in the legend
@@ -41,12 +41,16 @@ def map_figure(
     Returns:
         The figure.
     """
+    shown, names, colours = classes.astype(np.int32) - 1, info.names, info.colours
+    if info.undecided is not None:
+        shown[classes == info.undecided] = len(names)
+        names, colours = (*names, UNDECIDED), tuple(f"#{bytes(colour).hex()}" for colour in info.painted.values())
     beside = [_confidence(confidence)] + ([] if sensors is None else [_sensors(sensors, info)])
     figure = class_map(
-        classes.astype(np.int32) - 1,
-        info.names,
+        shown,
+        names,
         title=info.title,
-        colours=info.colours,
+        colours=colours,
         beside=beside,
         measured=_measured(info, transform, classes.shape[:2]),
         nothing="no sensor",

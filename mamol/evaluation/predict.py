@@ -35,7 +35,7 @@ def predict(settings: Settings) -> list[Path]:
     Args:
         settings: ``load_path``, ``scene`` (raw folder, scene.json or an area of many), ``root``, ``present``
             (modalities that may be used, ``hsi+lidar``; empty: all; ``each``: a map for every pattern), ``bbox``,
-            ``polygon``, ``probabilities``, ``block``, ``batch``.
+            ``polygon``, ``probabilities``, ``abstain``, ``block``, ``batch``.
 
     Returns:
         The files written, into ``maps`` in the checkpoint's run folder.
@@ -128,6 +128,9 @@ def _draw(one: OneMap, made: PartialMap) -> list[Path]:
         one.info, (one.frame.height, one.frame.width), made.blocks, one.order.settings.predict.probabilities
     )
     written = files.save_all(one.path.parent, one.path.name)
+    if one.order.settings.predict.abstain is not None:
+        shares = [f"{name} {100 * left / n:.1f} %" for name, (n, left) in files.undecided().items()]
+        logger.info("left undecided: %s", ", ".join(shares) or "nothing was seen")
     made.finish(written)
     return written
 

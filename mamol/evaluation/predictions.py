@@ -35,10 +35,16 @@ class Attributes(TypedDict, total=False):
     scenes: list[str]
     method: str
     weights: str
+    coverage: float
 
 
 def frame(
-    table: AnyTable, modalities: Sequence[str], mask: Mask, index: NDArray[np.int64], probabilities: NDArray[np.float32]
+    table: AnyTable,
+    modalities: Sequence[str],
+    mask: Mask,
+    index: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    sets: NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
     """The predictions of a test as a data frame.
 
@@ -48,12 +54,13 @@ def frame(
         mask: (N, M) bool, True where present.
         index: (n,) tested samples.
         probabilities: (n, K) of them, or what else the task keeps.
+        sets: (n, K), which classes may be the true one; None: nobody knows.
 
     Returns:
         n rows with ``index``, the table's ``keys`` (``row`` and ``col``, of several scenes ``scene`` before them; or
         ``id`` and ``text``), ``label`` and ``prediction`` (class numbers from 0; where samples have any number of
         classes, lists of them), ``pattern`` (text), and ``p_<class>`` for each class; of tiles the columns of their
-        task. ``attrs`` says which table it
+        task; and ``set`` where there are sets, lists of class numbers. ``attrs`` says which table it
         was, and the names of several scenes.
     """
     info = table.info
@@ -62,6 +69,7 @@ def frame(
         **{name: column[index] for name, column in table.keys.items()},
         "pattern": [pattern_name(row, modalities) for row in mask[index]],
         **TASKS.find(info.task).columns(probabilities, table.label[index], info.classes),
+        **({} if sets is None else {"set": [np.flatnonzero(row).tolist() for row in sets]}),
     }
     first = ("index", *table.keys, "label", "prediction", "pattern")
     kept = pd.DataFrame({name: columns[name] for name in (*first, *columns)})

@@ -46,7 +46,7 @@ def prune_run(settings: Settings) -> tuple[Path, str]:
     asked, path = settings.prune, settings.run.load_path
     info, _ = read_checkpoint(path)
     kept = check_wanted(asked.keep, info.network.names, path)
-    trained = open_trained(with_tables(settings, "prune"), "prune")
+    trained = open_trained(with_tables(settings, "prune").changed(calibrated=False), "prune")
     network = prunable(trained.network, len(kept))
     names = network.spec.names
     patterns = patterns_of(names, asked.patterns, kept)

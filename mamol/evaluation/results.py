@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mamol.core.calibration import AS_IS, Calibration
 from mamol.core.errors import MamolError
 from mamol.core.plain import fitted
 from mamol.core.seal import read_sealed_json, write_sealed_json
@@ -76,6 +77,7 @@ class Facts(TypedDict, total=False):
     method: str
     checkpoint: str
     checkpoint_sha256: str
+    calibration_sha256: str
     limit_batches: int | None
 
 
@@ -86,6 +88,7 @@ def write_results(
     predictions: tuple[NDArray[np.int64], NDArray[np.float32]],
     data: MultimodalData,
     facts: dict[str, Any],
+    calibration: Calibration = AS_IS,
 ) -> None:
     """Writes a tested run's results; ``metrics.json`` comes last and marks the run as finished.
 
@@ -96,6 +99,7 @@ def write_results(
         predictions: Tested samples (n,) and their probabilities (n, K).
         data: What it was tested on.
         facts: What else belongs into ``metrics.json``: missing, params, seconds, data, backbone.
+        calibration: What the probabilities went through; it knows sets of classes.
     """
     table = data.tables["test"]
     index, probabilities = predictions
@@ -108,8 +112,11 @@ def write_results(
     tested = "test" if len(index) == len(table) else f"test on {len(index)} of {len(table)} samples"
     for name, figure in figures_of(task, probabilities, table.label[index], table.info.classes, title(tested)).items():
         save_figure(figure, folder / f"{name}.png")
-    kept = frame(table, data.modalities, data.masks["test"].first, index, probabilities)
-    write_predictions(folder / PREDICTIONS, kept, {"method": facts["method"], "weights": backbone["weights"]})
+    mask = data.masks["test"].first
+    sets = None if task.pixels else calibration.sets(probabilities, mask[index])
+    kept = frame(table, data.modalities, mask, index, probabilities, sets)
+    told = {} if sets is None else {"coverage": calibration.coverage}
+    write_predictions(folder / PREDICTIONS, kept, {"method": facts["method"], "weights": backbone["weights"], **told})
     history = folder / "history.csv"
     if history.exists():
         save_figure(training_curves(read_history(history), task.selection, title("training")), folder / "curves.png")

@@ -15,6 +15,7 @@ from mamol.data.datamodules import MultimodalData
 from mamol.data.tables import AnyTable
 from mamol.evaluation.marking import is_transductive, marked
 from mamol.network.building import check_answers, chosen_inputs
+from mamol.training.calibrations import calibration_of
 from mamol.training.checkpoints import (
     check_same_network,
     checkpoint_file,
@@ -93,7 +94,8 @@ class Trained:
 def open_trained(settings: Settings, command: str) -> Trained:
     """Restores the network of ``load_path`` and opens the tables of ``data_root``.
 
-    Method, modalities, classes and normalisation come from the checkpoint. Nothing is written.
+    Method, modalities, classes and normalisation come from the checkpoint, and so does a calibration. Nothing is
+    written.
 
     Args:
         settings: ``load_path``, ``data_root``, ``clip_weights`` and the machine.
@@ -124,6 +126,7 @@ def open_trained(settings: Settings, command: str) -> Trained:
     network = restore(info, state, settings.network.clip_weights, run.load_path)
     check_answers(network, table)
     device = device_of(settings.machine)
+    network.calibration = calibration_of(network, settings)
     network.to(device).eval()
     return Trained(settings, checkpoint, network, data, device)
 

@@ -27,6 +27,7 @@ NOT_OF_THE_RESULT = {
     "scene", "present", "root", "bbox", "polygon", "probabilities", "stride", "block", "batch", "worker",
     "window", "mask_ratio", "mixture_experts", "mixture_top_k", "mixture_blocks", "mixture_input", "modality_balance",
     "information_weight", "keep", "patterns", "tau", "compare", "preview",
+    "calibrated", "coverage", "class_conditional", "abstain",
     "evaluate_ratios", "evaluate_types", "routing_class",
     "reproduce", "datasets", "methods", "vilt_weights", "rates", "protocols", "seeds", "dry_run", "launcher", "jobs",
     "slurm",

@@ -139,6 +139,22 @@ COMMANDS = [
         "routing_class=99: the table has no such class; give a number from 1 to 6, or one of",
     ),
     call("routing", "data_root={table}", "routing needs load_path=<checkpoint or run folder> and data_root=<tables>"),
+    call("calibrate", "", "calibrate needs load_path=<checkpoint or run folder>, and data_root=<tables> if they moved"),
+    call("calibrate", "load_path={run} coverage=1", "coverage=1 must be None or a number above 0 and below 1"),
+    call("calibrate", "load_path={run} class_conditional=yes", "class_conditional='yes' must be True or False"),
+    call(
+        "calibrate",
+        "load_path={run} data_root=nowhere",
+        "data_root nowhere: train.arrow, val.arrow, test.arrow not found; build the tables with",
+    ),
+    call(
+        "predict", "load_path={run} scene={scene} abstain=0", "abstain=0 must be None or a number above 0 and below 1"
+    ),
+    call(
+        "predict",
+        "load_path={run} scene={scene} abstain=0.05",
+        "abstain=0.05: nothing says which pixels are sure enough; run calibrate with load_path={run} first",
+    ),
     call("prune", "", "prune needs load_path=<run, or folder of a backbone> and keep=<modalities that stay>, such as"),
     call("prune", "load_path={run}", "prune needs load_path=<run, or folder of a backbone> and keep=<modalities that"),
     call("prune", "load_path={run} keep=", "prune needs load_path=<run, or folder of a backbone> and keep=<modalities"),

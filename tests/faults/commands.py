@@ -260,6 +260,12 @@ def cases(places: Places) -> dict[str, Case]:
             results=lambda folder: bits(folder / "evaluation", "*.csv"),
         ),
         "routing": on_run(places, "routing", table, results=lambda folder: bits(folder / "routing", "*.csv")),
+        "calibrate": on_run(
+            places,
+            "calibrate",
+            table,
+            results=lambda folder: bits(folder, "calibration/*.csv", "checkpoints/*.calibration.json"),
+        ),
         "prune": pruned(places),
         "save": saved(places),
         "predict": mapped(places, places.corner),

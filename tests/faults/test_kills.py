@@ -26,7 +26,7 @@ COMMANDS = (
     "save",
     "predict",
 )
-LARGE = ("train tiles", "predict rasters")
+LARGE = ("train tiles", "calibrate", "predict rasters")
 """Whose way is that of another one in most parts: with ``make faults`` alone."""
 
 

@@ -22,6 +22,7 @@ COMMANDS = (
     "test_only",
     "evaluate",
     "routing",
+    "calibrate",
     "prune",
     "save",
     "predict rasters",

@@ -88,7 +88,13 @@ def used_last(path: Path) -> object:
     return read_checkpoint(path), stored_settings(path)
 
 
-def check(content: Any, write: Callable[[Any], object], use: Callable[[Path], object], path: Path) -> int:
+def check(
+    content: Any,
+    write: Callable[[Any], object],
+    use: Callable[[Path], object],
+    path: Path,
+    optional: re.Pattern[str] = OPTIONAL,
+) -> int:
     """Tries all other values; how many there were."""
     write(content)
     wanted, tried, faults = told(use(path)), 0, []
@@ -103,7 +109,7 @@ def check(content: Any, write: Callable[[Any], object], use: Callable[[Path], ob
         except Exception as error:
             faults.append(f"{what}: {error!r}"[:200])
         else:
-            if other_type and found != wanted and not OPTIONAL.fullmatch(what):
+            if other_type and found != wanted and not optional.fullmatch(what):
                 faults.append(f"{what}: silent")
     assert not faults, f"{len(faults)} of {tried}:\n" + "\n".join(faults)
     return tried

@@ -168,7 +168,7 @@ def order_of(settings: Settings, wanted: Callable[[Sequence[str]], list[list[str
     Raises:
         MamolError: As of ``predict``; or there are several scenes.
     """
-    order = Order.of(replace(settings, predict=replace(settings.predict, present="", probabilities=True)))
+    order = Order.of(replace(settings, predict=replace(settings.predict, present="", probabilities=True, abstain=None)))
     if order.many:
         raise MamolError(
             f"report: scene={settings.predict.scene} has {len(order.scenes)} scenes, and a page shows one; give one of "
