@@ -10,6 +10,7 @@ from mamol.evaluation.report.facts import command, facts, remarks
 from mamol.evaluation.report.maps import order_of, scene_view
 from mamol.evaluation.report.page import render, versions
 from mamol.evaluation.report.scores import Predicted, against, chance, pattern_scores, rate_scores
+from mamol.evaluation.report.trust import RISKS, calibrated
 from mamol.evaluation.report.wanted import wanted_patterns
 from mamol.evaluation.report.why import routing, worth
 from mamol.evaluation.trained import Trained, open_trained, with_tables
@@ -76,4 +77,7 @@ def gather(trained: Trained) -> dict[str, Any]:
         "others": [against(predicted, path) for path in trained.settings.report.compare],
         "routing": routing(predicted),
         "worth": worth(predicted),
+        "risks": list(RISKS),
+        "calibrated": calibrated(trained.network.calibration),
+        "coverage": trained.network.calibration.coverage,
     }

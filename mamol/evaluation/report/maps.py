@@ -66,11 +66,13 @@ class PatternMap(Areas):
         classes: (h, w) codes from 1; 0 where none of its sensors saw.
         confidence: Whole percent, 255 where none saw; a value stands for a square of ``confidence_step``.
         probabilities: (K, …) of the points, 255 is 1.
+        sets: Of the points, classes in the set of each, 0 where no sensor saw; None of a network without sets.
     """
 
     classes: Packed
     confidence: Packed
     probabilities: Packed
+    sets: Packed | None
 
 
 class SensorView(TypedDict):
@@ -223,6 +225,7 @@ def scene_view(order: Order, preview: int) -> SceneView:
                 "classes": packed[name],
                 "confidence": confidence[name],
                 "probabilities": _eight(block.probabilities),
+                "sets": None if block.set_size is None else pack(block.set_size),
                 **_areas(block, info),
             }
             for name, block in drawn.items()
@@ -253,7 +256,8 @@ def _draw(one: OneMap, grid: Grid, points: int, advance: Callable[[int], None]) 
     if isinstance(classifier, WindowClassifier):
         whole = classifier.preview(one.frame, grid.rows, grid.cols, advance)
         advance(one.pixels - len(grid.rows) * len(grid.cols))
-        return replace(whole, probabilities=_said(whole)[:, inner.rows][:, :, inner.cols])
+        sets = None if whole.set_size is None else whole.set_size[inner.rows][:, inner.cols]
+        return replace(whole, probabilities=_said(whole)[:, inner.rows][:, :, inner.cols], set_size=sets)
     parts: list[Block] = []
     for start in one.starts:
         end = one.end(start)
@@ -264,12 +268,15 @@ def _draw(one: OneMap, grid: Grid, points: int, advance: Callable[[int], None]) 
         classes, confidence, sensors = (
             each[here][:, grid.cols] for each in (block.classes, block.confidence, block.sensors)
         )
-        parts.append(Block(classes, confidence, sensors, _said(block)[:, below][:, :, grid.cols[inner.cols]]))
+        across = grid.cols[inner.cols]
+        sets = None if block.set_size is None else block.set_size[below][:, across]
+        parts.append(Block(classes, confidence, sensors, _said(block)[:, below][:, :, across], sets))
     return Block(
         np.concatenate([part.classes for part in parts]),
         np.concatenate([part.confidence for part in parts]),
         np.concatenate([part.sensors for part in parts]),
         np.concatenate([_said(part) for part in parts], axis=1),
+        np.concatenate(sizes) if (sizes := [part.set_size for part in parts if part.set_size is not None]) else None,
     )
 
 

@@ -152,7 +152,7 @@ def pattern_scores(predicted: Predicted) -> dict[str, PatternScores]:
                 for each, end in zip(trained.classes, classes, strict=True)
             ],
             "confusion": predicted.counted.confusion(said, label).tolist() if predicted.counted else None,
-            "trust": trust(said, label) if predicted.single else None,
+            "trust": trust(said, label, trained.network.calibration, name) if predicted.single else None,
         }
     return found
 

@@ -1,114 +1,93 @@
-"""Whether confidence means something: reliability diagrams, and risk against coverage."""
+"""Whether confidence means something: reliability diagrams, risk against coverage, and what may be left undecided."""
 
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 10
-MOST_POINTS = 200
-"""Of a curve."""
+from mamol.core.calibration import ByPattern, Calibration, Curve
+from mamol.evaluation.trust.fitting import curve_of
+from mamol.evaluation.trust.scores import reliability, scores_of
+
+RISKS = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Accepted ones that a reader can choose."""
 
 
 class Bin(TypedDict):
-    """Test samples of like confidence.
-
-    Attributes:
-        n: How many.
-        confidence: Their mean confidence, 0-1.
-        accuracy: The share of them that is right; both None where there are none.
-    """
+    """Test samples of like confidence: how many, their mean confidence, and the share of them that is right."""
 
     n: int
-    confidence: float | None
-    accuracy: float | None
-
-
-class Curve(TypedDict):
-    """What is wrong among the most confident samples.
-
-    Attributes:
-        coverage: Share of the samples that is decided, ascending.
-        risk: Share of those that is wrong.
-        threshold: Their least confidence.
-        area: The mean risk over all coverages (AURC).
-    """
-
-    coverage: list[float]
-    risk: list[float]
-    threshold: list[float]
-    area: float
+    confidence: float
+    accuracy: float
 
 
 class Trust(TypedDict):
     """Of one pattern.
 
     Attributes:
-        bins: Ten of equal width.
-        ece: Expected calibration error over them, 0-1.
-        curve: Risk against coverage.
+        bins: Those of equal width that have samples.
+        scores: ``ECE``, ``AURC`` and the others, in percent but for ``Brier`` and ``NLL``.
+        coverage: Of the test samples, as far as they are decided; shares that ascend.
+        risk: The share of wrong ones among them.
+        accepted: For each of ``RISKS`` the least confidence that is decided; None where nothing is.
+        decided: For each of ``RISKS`` the share of the test samples that is decided then.
+        wrong: For each of ``RISKS`` the share of wrong ones among those; None without any.
     """
 
     bins: list[Bin]
-    ece: float
-    curve: Curve
+    scores: dict[str, float]
+    coverage: list[float]
+    risk: list[float]
+    accepted: list[float | None]
+    decided: list[float]
+    wrong: list[float | None]
 
 
-def trust(probabilities: NDArray[np.float32], label: NDArray[np.integer]) -> Trust:
+def trust(
+    probabilities: NDArray[np.float32], label: NDArray[np.int64], calibration: Calibration, pattern: str
+) -> Trust:
     """Of some test samples.
 
     Args:
-        probabilities: (n, K), n of at least 1.
+        probabilities: (n, K), n of at least 1, as ``evaluate`` has them.
         label: (n,) class numbers.
+        calibration: Of the network; its thresholds come from the validation table. Without one they come from the test
+            samples themselves.
+        pattern: Under which they are.
     """
-    confidence, right = probabilities.max(1).astype(float), probabilities.argmax(1) == label
-    bins = reliability(confidence, right)
-    gaps = [
-        each["n"] * abs(each["confidence"] - each["accuracy"])
-        for each in bins
-        if each["confidence"] is not None and each["accuracy"] is not None
-    ]
-    return {"bins": bins, "ece": float(sum(gaps)) / len(label), "curve": risk_coverage(confidence, right)}
-
-
-def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[Bin]:
-    """Confidence and accuracy in bins of equal width; a bin holds its upper end.
-
-    Args:
-        confidence: (n,) 0-1.
-        right: (n,).
-    """
-    number = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    found: list[Bin] = []
-    for each in range(BINS):
-        here = number == each
-        there = bool(here.any())
-        mean = float(confidence[here].mean()) if there else None
-        found.append(
-            {"n": int(here.sum()), "confidence": mean, "accuracy": float(right[here].mean()) if there else None}
-        )
-    return found
-
-
-def risk_coverage(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Curve:
-    """The share of mistakes among the most confident samples, for every number of them.
-
-    Samples of equal confidence come together.
-
-    Args:
-        confidence: (n,) 0-1.
-        right: (n,).
-    """
-    order = np.argsort(-confidence, kind="stable")
-    sorted_by, wrong = confidence[order], ~right[order]
-    count = np.arange(1, len(order) + 1)
-    risk = np.cumsum(wrong) / count
-    ends = np.append(sorted_by[1:] != sorted_by[:-1], True)
-    places = np.flatnonzero(ends)
-    shown = places[np.unique(np.linspace(0, len(places) - 1, min(len(places), MOST_POINTS)).round().astype(int))]
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == label
+    curve = curve_of(confidence, right, np.ones(len(label)))
+    least = [threshold_curve(calibration, pattern, curve).threshold(risk) for risk in RISKS]
+    decided = [confidence >= each for each in least]
     return {
-        "coverage": (count[shown] / len(order)).tolist(),
-        "risk": risk[shown].tolist(),
-        "threshold": sorted_by[shown].tolist(),
-        "area": float(risk.mean()),
+        "bins": [
+            {"n": round(each.share * len(label)), "confidence": each.confidence, "accuracy": each.right}
+            for each in reliability(probabilities, label)
+        ],
+        "scores": scores_of(probabilities, label),
+        "coverage": list(curve.share),
+        "risk": list(curve.risk),
+        "accepted": [float(each) if np.isfinite(each) else None for each in least],
+        "decided": [float(each.mean()) for each in decided],
+        "wrong": [float(1 - right[each].mean()) if each.any() else None for each in decided],
     }
+
+
+def threshold_curve(calibration: Calibration, pattern: str, own: Curve) -> Curve:
+    """The curve that says from which confidence on pixels are decided.
+
+    Args:
+        calibration: Of the network.
+        pattern: Of sensors.
+        own: Of the test samples, for a network without a calibration.
+    """
+    return calibration.patterns.get(pattern, calibration.common).curve if isinstance(calibration, ByPattern) else own
+
+
+def calibrated(calibration: Calibration) -> bool:
+    """Whether there is a fitted one.
+
+    Args:
+        calibration: Of the network.
+    """
+    return isinstance(calibration, ByPattern)

@@ -73,6 +73,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch
         for name, epochs in (("first", 2), ("second", 1))
     ]
     given = {"data_root": str(table), "evaluate_ratios": [0.0, 0.5]}
+    mamol.calibrate(runs[0], data_root=table, num_gpus=0, progress_bar=False)
     evaluate(settings_of(runs[0], scene, **given))
     predict(settings_of(runs[0], scene, present="each", probabilities=True))
     options = {**given, "compare": [str(runs[1])], "num_gpus": 0, "progress_bar": False}

@@ -171,13 +171,14 @@ def test_a_click_shows_the_pixel_under_every_pattern(page: Page, reported: Repor
         assert f"Seen by {', '.join(names)}." in said
         found = {line[0]: line[1:] for line in rows(page, "pixel")[1:]}
         assert set(found) == set(PATTERNS)
-        for pattern, (uses, name, sure, *shares) in found.items():
+        for pattern, (uses, name, sure, size, *shares) in found.items():
             code = band(drawn, pattern)[row, col]
             if not code:
                 assert (uses, name, sure) == ("nothing", "–", "–")
                 continue
             assert name == content["classes"][code - 1]
             assert int(sure) == band(drawn, f"{pattern}_confidence")[row, col]
+            assert int(size) == band(drawn, f"{pattern}_set_size")[row, col]
             wanted = band(drawn, f"{pattern}_probabilities", None)[:, row, col] / 100
             assert [float(share) for share in shares] == pytest.approx(wanted.tolist(), abs=0.75)
     assert "hsi nothing" in page.inner_text("#pixel .measured")  # in the hole
@@ -211,15 +212,21 @@ def test_what_changed_is_the_difference_of_two_maps(page: Page, reported: Report
     assert len(np.unique(shown[~changed])) == 1
 
 
-def test_undecided_pixels_are_those_below_the_threshold_of_the_test_samples(page: Page, reported: Reported) -> None:
+def test_undecided_pixels_are_those_below_the_threshold_of_the_sensors_that_saw_them(
+    page: Page, reported: Reported
+) -> None:
     page.select_option("#layer", "undecided")
     page.select_option("#risk", "0.1")
-    curve = content_of(reported.page)["patterns"]["hsi+lidar+sar"]["trust"]["curve"]
-    kept = [least for risk, least in zip(curve["risk"], curve["threshold"], strict=True) if risk <= 0.1]
-    least = int(np.ceil(100 * kept[-1] - 1e-9)) if kept else 101
-    sure = band(reported.run / "maps", "hsi+lidar+sar_confidence")
-    share = 100 * (sure[sure != 255] < least).mean()
-    assert f"undecided, {share:.1f} % of the map" in page.inner_text("#scale")
+    content, drawn = content_of(reported.page), reported.run / "maps"
+    sure, natural = band(drawn, "hsi+lidar+sar_confidence"), band(drawn, "hsi+lidar+sar_sensors")
+    least = np.full(8, 101.0)
+    for name, found in content["patterns"].items():
+        accepted = found["trust"]["accepted"][content["risks"].index(0.1)]
+        bits = sum(1 << SENSORS.index(each) for each in name.split("+"))
+        least[bits] = 101 if accepted is None else np.ceil(100 * accepted - 1e-9)
+    left = (sure < least[natural])[sure != 255]
+    assert f"undecided, {100 * left.mean():.1f} % of the map" in page.inner_text("#scale")
+    assert 0 < left.mean() < 1
 
 
 def test_every_layer_and_every_right_side_is_drawn(page: Page) -> None:

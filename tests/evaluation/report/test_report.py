@@ -15,6 +15,7 @@ import pytest
 import rasterio
 
 from mamol.api.made import Made
+from mamol.core.calibration import AS_IS, ByPattern, Curve, PatternCalibration
 from mamol.core.errors import MamolError
 from mamol.data.scenes import load_scene
 from mamol.evaluation.report import maps
@@ -23,7 +24,7 @@ from mamol.evaluation.report.maps import Grid, order_of, scene_view
 from mamol.evaluation.report.packing import MOST_PICTURE, eight_bits, every, false_colour, pack, unpack
 from mamol.evaluation.report.page import render
 from mamol.evaluation.report.shapley import shapley
-from mamol.evaluation.report.trust import reliability, risk_coverage, trust
+from mamol.evaluation.report.trust import RISKS, trust
 from mamol.evaluation.report.wanted import wanted_patterns
 from mamol.tasks.metrics import recall, scores
 from tests.evaluation.report.conftest import Reported
@@ -196,16 +197,23 @@ def test_tiles_are_drawn_whole() -> None:
     assert set(redrawn(tiles).sum((1, 2)).tolist()) == {20.0, 40.0, 60.0}
 
 
-def test_reliability_and_risk_of_known_samples() -> None:
-    confidence, right = np.array([0.95, 0.95, 0.85, 0.55]), np.array([True, False, True, False])
-    bins = reliability(confidence, right)
-    assert [each["n"] for each in bins] == [0, 0, 0, 0, 0, 1, 0, 0, 1, 2]
-    assert bins[9]["accuracy"] == 0.5
-    curve = risk_coverage(confidence, right)
-    assert curve["coverage"] == [0.5, 0.75, 1.0]  # the first two have one confidence
-    assert curve["risk"] == pytest.approx([0.5, 1 / 3, 0.5])
-    probabilities = np.array([[0.9, 0.1], [0.7, 0.3]], np.float32)
-    assert trust(probabilities, np.array([0, 0]))["ece"] == pytest.approx(0.2, abs=1e-6)
+def test_thresholds_come_from_the_calibration_or_from_the_samples_themselves() -> None:
+    said = np.array([[0.95, 0.05], [0.9, 0.1], [0.8, 0.2], [0.6, 0.4]], np.float32)
+    own = trust(said, np.array([0, 0, 0, 1]), AS_IS, "hsi")
+    assert own["accepted"] == pytest.approx([0.8] * len(RISKS))
+    assert (own["decided"], own["wrong"]) == ([0.75] * len(RISKS), [0.0] * len(RISKS))
+    assert own["coverage"] == [0.25, 0.5, 0.75, 1.0]
+    known = PatternCalibration(1.0, (), Curve((0.92, 0.5), (0.5, 1.0), (0.04, 0.3)))
+    fitted = ByPattern(("hsi",), known, {"hsi": known})
+    found = trust(said, np.array([0, 0, 0, 1]), fitted, "hsi")
+    assert found["accepted"] == [None, None, 0.92, 0.92, 0.92]
+    assert found["decided"] == [0, 0, 0.25, 0.25, 0.25]
+    assert found["wrong"] == [None, None, 0, 0, 0]
+
+
+def test_set_sizes_are_those_of_predict(reported: Reported) -> None:
+    for name, found in content_of(reported.page)["scene"]["patterns"].items():
+        np.testing.assert_array_equal(unpack(found["sets"]), band(reported.run / "maps", f"{name}_set_size"))
 
 
 def test_arrays_come_back_and_points_stand_in_the_middle() -> None:

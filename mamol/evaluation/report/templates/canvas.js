@@ -34,15 +34,22 @@ page.layers = (() => {
       return (place) => table[page.confidence(pattern, Math.floor(place / width), place % width)] ?? UNSEEN;
     }
     if (kind === "undecided") {
-      const least = page.threshold(pattern), paint = codes(map.classes.values);
+      const paint = codes(map.classes.values), left = page.undecided(pattern);
       return (place) => {
-        const row = Math.floor(place / width), col = place % width, sure = page.confidence(pattern, row, col);
-        return sure === null ? UNSEEN : sure >= least ? paint(place) : (row + col) % 4 ? PALE : DARK;
+        const row = Math.floor(place / width), col = place % width;
+        return left[place] === 2 ? UNSEEN : left[place] === 0 ? paint(place) : (row + col) % 4 ? PALE : DARK;
       };
     }
     if (kind === "difference") {
       const paint = codes(map.classes.values), theirs = page.data.patterns[other].classes.values;
       return (place) => (map.classes.values[place] === theirs[place] ? (map.classes.values[place] ? PALE : UNSEEN) : paint(place));
+    }
+    if (kind === "sets") {
+      const most = page.content.classes.length;
+      return (place) => {
+        const { set } = page.at(pattern, Math.floor(place / width), place % width);
+        return set ? word(sequential((set - 1) / Math.max(1, most - 1))) : UNSEEN;
+      };
     }
     if (kind === "sensors") {
       const mask = page.bits(pattern.split("+")), table = page.seenColours();
@@ -102,12 +109,21 @@ page.gain = (sensor, row, col) => {
   return drawn[left] ? whole.said[best] - page.at(left, row, col).said[best] : null;
 };
 
-// The least confidence, in whole percent, with which the accepted risk is kept on the test samples; 101 where none does.
+// The least confidence, in whole percent, with which the accepted risk is kept under a pattern; 101 where none does.
 page.threshold = (pattern) => {
-  const trust = page.content.patterns[pattern]?.trust, accepted = Number(page.element("risk").value);
-  if (!trust) return 101;
-  const { risk, threshold } = trust.curve;
-  let last = -1;
-  risk.forEach((value, i) => { if (value <= accepted) last = i; });
-  return last < 0 ? 101 : Math.ceil(100 * threshold[last] - 1e-9);
+  const trust = page.content.patterns[pattern]?.trust, least = trust?.accepted[page.content.risks.indexOf(Number(page.element("risk").value))];
+  return least === null || least === undefined ? 101 : Math.ceil(100 * least - 1e-9);
+};
+
+// Of each pixel 0 where it is decided, 1 where it is not, 2 where no sensor saw it: by the sensors that really saw it.
+page.undecided = (pattern) => {
+  const { height, width } = page.content.scene, mask = page.bits(pattern.split("+")), known = new Map();
+  const least = (bits) => {
+    if (!known.has(bits)) known.set(bits, page.threshold(page.content.modalities.filter((each, bit) => (bits >> bit) & 1).join("+")));
+    return known.get(bits);
+  };
+  return Uint8Array.from({ length: height * width }, (_, place) => {
+    const sure = page.confidence(pattern, Math.floor(place / width), place % width);
+    return sure === null ? 2 : sure >= least(page.data.natural[place] & mask) ? 0 : 1;
+  });
 };

@@ -75,7 +75,7 @@ page.drawCharts = () => {
     ], { xaxis: { ...axis, title: { text: "confidence" } }, yaxis: { ...axis, title: { text: "share that is right" } } });
     const curves = names.filter((name) => content.patterns[name].trust && name !== now).concat(now);
     chart("chart-risk", "Risk against coverage, percent", curves.map((name) => {
-      const { curve } = content.patterns[name].trust, mine = name === now;
+      const curve = content.patterns[name].trust, mine = name === now;
       return { type: "scatter", mode: "lines", name: mine ? `${name} (now)` : name, x: curve.coverage.map((v) => 100 * v), y: curve.risk.map((v) => 100 * v), line: { color: mine ? colours[1] : page.colour("soft"), width: mine ? 4 : 1 }, showlegend: mine };
     }), { xaxis: { range: [0, 100.5], title: { text: "decided samples" } }, yaxis: { rangemode: "tozero", title: { text: "mistakes among them" } } });
   }

@@ -20,8 +20,8 @@ page.load = async () => {
   if (scene.labels) waiting.push(page.array(scene.labels).then((labels) => { found.labels = labels.values; }));
   for (const [name, each] of Object.entries(scene.patterns)) {
     const own = (found.patterns[name] = {});
-    for (const part of ["classes", "confidence", "probabilities"]) {
-      waiting.push(page.array(each[part]).then((array) => { own[part] = array; }));
+    for (const part of ["classes", "confidence", "probabilities", "sets"]) {
+      if (each[part]) waiting.push(page.array(each[part]).then((array) => { own[part] = array; }));
     }
   }
   for (const [name, each] of Object.entries(scene.sensors)) {
@@ -42,7 +42,8 @@ page.at = (name, row, col) => {
   const [, high, wide] = map.probabilities.shape;
   const down = Math.min(Math.floor(row / scene.points), high - 1), across = Math.min(Math.floor(col / scene.points), wide - 1);
   const said = page.content.classes.map((_, k) => map.probabilities.values[(k * high + down) * wide + across] / 255);
-  return { code: map.classes.values[place], confidence: page.confidence(name, row, col), said };
+  const set = map.sets ? map.sets.values[down * wide + across] : null;
+  return { code: map.classes.values[place], confidence: page.confidence(name, row, col), said, set };
 };
 
 // Whole percent; null where no sensor of the pattern saw the pixel.

@@ -38,6 +38,7 @@ page.choices = () => {
   const sensors = Object.keys(scene.sensors);
   for (const [value, text] of [["classes", "Classes"], ["confidence", "Confidence"], ["difference", "What changed"], ["undecided", "Undecided pixels"],
     ["sensors", "Which sensors saw"]]) option(layer, value, text);
+  if (page.content.coverage !== null) option(layer, "sets", "Size of the set of classes");
   if (scene.labels) option(layer, "labels", "Reference labels");
   for (const name of sensors) option(layer, `worth:${name}`, `Worth of ${name}`);
   for (const name of sensors) option(layer, `picture:${name}`, `Picture of ${name}`);
@@ -45,7 +46,7 @@ page.choices = () => {
   for (const name of Object.keys(scene.patterns)) option(right, `pattern:${name}`, `with ${name}`);
   for (const name of sensors) option(right, `picture:${name}`, `picture of ${name}`);
   if (scene.labels) option(right, "labels", "reference labels");
-  for (const risk of [0.01, 0.02, 0.05, 0.1, 0.2]) option(page.element("risk"), String(risk), `${100 * risk} %`);
+  for (const risk of page.content.risks) option(page.element("risk"), String(risk), `${100 * risk} %`);
   page.element("risk").value = "0.05";
   page.element("palette-box").hidden = !scene.own_colours;
   for (const id of ["layer", "right", "risk", "palette"]) page.element(id).addEventListener("change", page.redraw);
@@ -77,7 +78,7 @@ page.drawMap = () => {
 // What the colours of a layer without classes mean.
 page.drawScale = (kind) => {
   const box = page.element("scale"), make = page.make;
-  const told = { confidence: ["0 %", "confidence 100 %", page.layers.sequential], worth: ["its class loses without", "gains with the sensor", page.layers.diverging] }[kind];
+  const told = { confidence: ["0 %", "confidence 100 %", page.layers.sequential], sets: ["one class", `all ${page.content.classes.length}`, page.layers.sequential], worth: ["its class loses without", "gains with the sensor", page.layers.diverging] }[kind];
   box.hidden = !told && kind !== "sensors" && kind !== "undecided" && kind !== "difference";
   if (told) {
     const bar = make("span", { class: "bar" });
@@ -92,10 +93,9 @@ page.drawScale = (kind) => {
       return make("span", {}, swatch, modalities.filter((each, bit) => (code >> bit) & 1).join("+"));
     }));
   } else if (kind === "undecided") {
-    const least = page.threshold(page.pattern()), map = page.data.patterns[page.pattern()];
-    if (!map) { box.replaceChildren(); return; }
-    const known = map.confidence.values.filter((value) => value !== 255), left = known.filter((value) => value < least).length;
-    box.replaceChildren(`Grey with dots: undecided, ${((100 * left) / (known.length || 1)).toFixed(1)} % of the map; ` + (least > 100 ? "no confidence keeps this risk on the test samples." : `decided from ${least} % confidence on.`));
+    if (!page.data.patterns[page.pattern()]) { box.replaceChildren(); return; }
+    const found = page.undecided(page.pattern()), left = found.filter((each) => each === 1).length, known = found.filter((each) => each < 2).length;
+    box.replaceChildren(`Grey with dots: undecided, ${((100 * left) / (known || 1)).toFixed(1)} % of the map, by the sensors that saw each pixel.`);
   } else if (kind === "difference") box.replaceChildren(`Coloured by the class now where it is another than with ${page.map.other()}; grey where it is the same.`);
 };
 

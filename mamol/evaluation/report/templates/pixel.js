@@ -18,6 +18,7 @@ page.showPixel = (row, col) => {
   }
   const head = make("tr", {}, make("th", { scope: "col" }, "sensors that are on"), make("th", { scope: "col" }, "uses"),
     make("th", { scope: "col" }, "class"), make("th", { scope: "col" }, "%"),
+    ...(page.content.coverage === null ? [] : [make("th", { scope: "col" }, "classes in the set")]),
     ...classes.map((name) => make("th", { scope: "col" }, name)));
   const rows = names.map((name) => {
     const found = page.at(name, row, col), used = page.saw(row, col, name.split("+"));
@@ -25,6 +26,7 @@ page.showPixel = (row, col) => {
     return make("tr", name === now ? { class: "now", "data-pattern": name } : { "data-pattern": name },
       make("th", { scope: "row" }, name), make("td", {}, used.join("+") || "nothing"),
       make("td", {}, blind ? "–" : classes[found.code - 1]), make("td", {}, found.confidence === null ? "–" : String(found.confidence)),
+      ...(page.content.coverage === null ? [] : [make("td", {}, blind ? "–" : String(found.set))]),
       ...found.said.map((share) => make("td", {}, blind ? "–" : (100 * share).toFixed(0))));
   });
   const table = make("table", { "data-name": `pixel_${middle(row)}_${middle(col)}` },

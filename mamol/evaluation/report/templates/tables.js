@@ -108,11 +108,12 @@ page.drawTables = () => {
     const there = names.filter((name) => content.patterns[name].trust);
     if (!there.length) { page.element("trust-text").textContent = "Known where every sample has one class and its probabilities are kept."; return; }
     page.element("trust-text").textContent = `Left, with ${now}: how often samples of like confidence are right; on the line, confidence is the share that is right. Right: the share of mistakes among the most confident samples.`;
-    page.table("table-trust", "trust_by_pattern", ["sensors", "calibration error, %", "mean risk (AURC), %", "decided at risk 5 %, %"], there.map((name) => {
-      const { ece, curve } = content.patterns[name].trust;
-      const kept = curve.risk.reduce((last, risk, i) => (risk <= 0.05 ? i : last), -1);
-      return [name, (100 * ece).toFixed(1), (100 * curve.area).toFixed(1), kept < 0 ? "0" : (100 * curve.coverage[kept]).toFixed(1)];
-    }));
+    const five = content.risks.indexOf(0.05);
+    page.table("table-trust", "trust_by_pattern", ["sensors", "ECE, %", "adaptive ECE, %", "Brier", "NLL", "AURC, %", "decided at risk 5 %, %", "wrong among them, %"], there.map((name) => {
+      const { scores, decided, wrong } = content.patterns[name].trust;
+      return [name, scores.ECE.toFixed(1), scores.adaptive_ECE.toFixed(1), scores.Brier.toFixed(3), scores.NLL.toFixed(3), scores.AURC.toFixed(1), (100 * decided[five]).toFixed(1),
+        wrong[five] === null ? "–" : (100 * wrong[five]).toFixed(1)];
+    }), content.calibrated ? "Calibrated probabilities; thresholds come from the validation table." : "Probabilities as the network gives them (it was not calibrated); thresholds come from these test samples.");
     page.element("abstain-text").textContent = content.scene ? "The map shows which pixels would stay undecided: choose “Undecided pixels” under Show, and the accepted risk." : "";
   }
 };
