@@ -20,7 +20,7 @@ from tests.lines import trained
 from tests.placed import ORIGIN, settings_of, write_placed
 
 HEIGHT, WIDTH = 32, 36
-SIZES = ("--patch-size", "4", "--train-per-class", "6", "--val-per-class", "3", "--test-per-class", "5")
+SIZES = ("--patch-size", "4", "--train-per-class", "6", "--val-per-class", "4", "--test-per-class", "5")
 
 
 @dataclass(frozen=True)
