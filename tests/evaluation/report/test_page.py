@@ -44,9 +44,7 @@ def opened(browser: Browser, path: Path, told: Told, **options: Any) -> Page:
     """A page that is ready."""
     page = browser.new_context(**options).new_page()
     page.set_default_timeout(WAIT)
-    page.on(
-        "console", lambda message: told.errors.append(message.text) if message.type in ("error", "warning") else None
-    )
+    page.on("console", lambda message: told.errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: told.errors.append(str(error)))
     page.on("request", lambda request: told.requests.append(request.url))
     page.goto(path.as_uri())

@@ -74,7 +74,7 @@ page.layers = (() => {
     const key = [layer, pattern, layer === "difference" ? other : "", page.element("palette").value, page.element("risk").value].join("|");
     if (made.has(key)) return made.get(key);
     const { height, width } = page.content.scene;
-    const canvas = page.make("canvas", { width, height }), context = canvas.getContext("2d");
+    const canvas = page.make("canvas", { width, height }), context = canvas.getContext("2d", { willReadFrequently: true });
     if (layer.startsWith("picture:")) photograph(context, layer.slice(8));
     else {
       const image = context.createImageData(width, height), words = new Uint32Array(image.data.buffer);
