@@ -444,10 +444,7 @@ class ReportSettings:
         "", o.WORDS, "checkpoints or run folders, with commas between them, to show beside load_path", decides=False
     )
     preview: int = option(
-        40,
-        o.integer(1),
-        "points along the longer side of the maps of a run that needs a window for every pixel, as head=class does",
-        decides=False,
+        40, o.integer(1), "of head=class: points along the longer side of a map, each a window", decides=False
     )
 
 
