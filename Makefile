@@ -1,4 +1,4 @@
-# make demo   the whole way on a synthetic scene with holes: scene, tables, training, tests, one map
+# make demo   the whole way on a synthetic scene with holes: scene, tables, training, tests, one map, a page to look at
 # make test   everything CI runs
 # make faults kills, damage and wrong calls, all of them: docs/RELIABILITY.md
 # make audit  asks an index for known defects of the installed packages; status 2 where none can be reached
@@ -35,6 +35,7 @@ demo: .venv/run.stamp
 	$(BIN)/python make_arrow.py --dataset synthetic --root $(DEMO)/scene --out $(DEMO)/table --patch-size 6 --layout scene --train-per-class 80 --val-per-class 20 --test-per-class 100
 	run=$$($(BIN)/python run.py with demo max_epoch=5 head=pixels data_root=$(DEMO)/table log_dir=$(DEMO)/runs | tee /dev/stderr | tail -n 1); \
 	$(BIN)/python run.py predict with demo load_path=$$run scene=$(DEMO)/scene stride=3; \
+	$(BIN)/python run.py report with demo load_path=$$run data_root=$(DEMO)/table scene=$(DEMO)/scene evaluate_types=both; \
 	echo "Scores: $$run/metrics.json  Plots: $$run/confusion.png, $$run/curves.png  Map: $$run/maps/"
 
 test: lint unit
@@ -47,6 +48,7 @@ lint: .venv/dev.stamp
 
 unit: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@command -v chromium chromium-browser > /dev/null || echo "chromium is not installed: the tests of the report's page in a browser were skipped"
 
 faults: .venv/dev.stamp
 	OMP_NUM_THREADS=1 FAULTS=whole $(BIN)/python -m pytest -n 2 tests/faults --durations=0

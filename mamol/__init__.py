@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # for editors, which do not run __getattr__
     from mamol.api.merge import merge
     from mamol.api.pretrain import pretrain
     from mamol.api.prune import prune
+    from mamol.api.report import report
     from mamol.api.run import Run, load, train
     from mamol.api.tables import Tables, build_tables
     from mamol.core.errors import MamolError
@@ -36,6 +37,7 @@ _HOME = {
     "merge": "mamol.api.merge",
     "pretrain": "mamol.api.pretrain",
     "prune": "mamol.api.prune",
+    "report": "mamol.api.report",
     "train": "mamol.api.run",
 }
 """Public name to the file that has it."""
@@ -55,6 +57,7 @@ __all__ = [
     "merge",
     "pretrain",
     "prune",
+    "report",
     "train",
 ]
 

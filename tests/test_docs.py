@@ -218,7 +218,7 @@ def test_the_demo_without_make_is_that_of_make() -> None:
     made = [[word for word in words if word not in {f"{key}={value}" for key, value in demo.items()}] for words in made]
     block = next(each for each in PAGES[0].read_text().split("```") if "mamol.data.synthetic" in each)
     assert made == [line.split() for line in block.splitlines() if line.startswith("python ")]
-    assert len(made) == 4
+    assert len(made) == 5
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mamol.api.adapter import save_adapter
 from mamol.api.experiment import Experiment
+from mamol.api.made import Made
 from mamol.core.errors import MamolError
 from mamol.core.network import AnyNetwork
 from mamol.core.options import listed
@@ -29,6 +30,7 @@ from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
 from mamol.evaluation.mapper import Mapper, draw_map, predictor
 from mamol.evaluation.maps import Map
 from mamol.evaluation.marking import is_transductive
+from mamol.evaluation.report.command import report
 from mamol.evaluation.results import METRICS, read_metrics
 from mamol.evaluation.trained import open_trained
 from mamol.training.calibrations import calibration_of, calibration_path
@@ -232,6 +234,24 @@ class Run:
             trained = open_trained(settings, "evaluate")
             masks = draw_masks(trained, settings.evaluate.evaluate_ratios, settings.evaluate.evaluate_types)
             return score_grid(all_predictions(trained), trained, masks)
+
+    def report(self, scene: PathLike[str] | str = "", **options: Any) -> Made:  # noqa: ANN401 - of any option
+        """Writes the page of the run, to be opened in a browser.
+
+        Args:
+            scene: Raw folder or scene.json to draw maps of; "": a page without maps.
+            options: Of the command line: ``data_root``, ``compare``, ``patterns``, ``preview``, ``stride`` …
+
+        Returns:
+            The folder, with ``report.html``.
+
+        Raises:
+            MamolError: Something given does not fit; nothing is written then.
+        """
+        own = {"load_path": str(self.checkpoint), "scene": fspath(scene)}
+        settings = settings_of(self.settings.flat() | options | own)
+        with self._computing():
+            return Made(*report(settings))
 
     def save(self, folder: Path | str) -> Path:
         """Writes the trained part alone, to hand on: weights, calibration, a description, the scores, a model card.

@@ -149,6 +149,18 @@ COMMANDS = {
             "with load_path=result/mine_seed0 data_root=tables routing_class=7",
         ),
     ),
+    "report": Command(
+        "Write a page in which sensors are switched off and map, scores and confidence follow.",
+        (
+            *("load_path", "data_root", "scene", "root", "stride", "compare", "patterns", "preview"),
+            *("evaluate_ratios", "evaluate_types", "clip_weights", *MACHINE),
+        ),
+        (
+            "with load_path=result/mine_seed0 scene=RAW",
+            "with load_path=result/mine_seed0 data_root=tables scene=RAW compare=result/other_seed0",
+            "with load_path=result/mine_seed0 scene=RAW patterns=hsi+lidar,hsi,lidar",
+        ),
+    ),
     "reproduce": Command(
         "Fill a table or figure of the paper with own numbers beside the reported ones.",
         ("data_root", "datasets", "methods", "rates", "seeds", "protocols", "dry_run", "jobs", "launcher", "log_dir"),

@@ -22,7 +22,7 @@ from mamol.training.runs import is_rank_zero
 if TYPE_CHECKING:
     from mamol.api.experiment import Experiment
 
-COMPUTING = ("predict", "evaluate", "routing", "calibrate", "prune", "merge", "export", "params")
+COMPUTING = ("predict", "evaluate", "routing", "calibrate", "prune", "merge", "export", "report", "params")
 """Commands that compute in this process; training decides on its threads itself."""
 
 

@@ -99,6 +99,14 @@ def routing() -> None:
 
 
 @ex.command(unobserved=True)
+def report() -> None:
+    """Write a page to open in a browser: load_path=<run> [scene=<raw folder>] [compare=<other runs>] [patterns=…]."""
+    from mamol.api.report import reporting
+
+    line.show(reporting(line.settings))
+
+
+@ex.command(unobserved=True)
 def reproduce(_config: dict[str, Any]) -> None:
     """Fill a table of the paper with own numbers beside the reported ones: with table1 [datasets=…] [seeds=…].
 

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -11,11 +12,12 @@ import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mamol.core.errors import MamolError
 
 JOURNAL = ".publishing.json"
+Filled = TypeVar("Filled")
 _TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)@(?P<host>[^@]*?)\.tmp(\..+)?")
 """With what libraries put behind the name, such as GDAL for overviews."""
 
@@ -98,6 +100,28 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def new_folder(home: Path, name: str, fill: Callable[[Path], Filled]) -> tuple[Path, Filled]:
+    """Writes a folder, whole or not at all, beside others of its name that are there.
+
+    Args:
+        home: The folder that it belongs in.
+        name: Of the new one.
+        fill: Writes into a folder that nobody reads yet.
+
+    Returns:
+        The folder, ``name`` or the first of ``name_2``, ``name_3`` … that is not there; and what ``fill`` gave.
+
+    Raises:
+        MamolError: Another process writes there, or nothing can be written.
+    """
+    with alone(home):
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        folder = next(home / each for each in names if not (home / each).exists())
+        with replacing_folder(folder) as temporary:
+            filled = fill(temporary)
+    return folder, filled
 
 
 @contextmanager

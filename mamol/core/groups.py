@@ -430,7 +430,8 @@ class PruneSettings:
     patterns: tuple[str, ...] = option(
         "",
         o.PATTERNS,
-        'experts have to matter under one of these patterns of what stays, hsi,hsi+lidar; "" takes all',
+        "prune: experts have to matter under one of these patterns of what stays, hsi,hsi+lidar; report: show these; "
+        '"" takes all',
         decides=False,
     )
     tau: float = option(
@@ -446,6 +447,18 @@ class ExportSettings:
     """Of the command ``export``."""
 
     format: str = option("onnx", o.choice("onnx"), "of the file: onnx", decides=False)
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """Of the command ``report``; it also reads those of ``predict`` and ``evaluate``, and ``patterns`` of ``prune``."""
+
+    compare: tuple[str, ...] = option(
+        "", o.WORDS, "checkpoints or run folders, with commas between them, to show beside load_path", decides=False
+    )
+    preview: int = option(
+        40, o.integer(1), "of head=class: points along the longer side of a map, each a window", decides=False
+    )
 
 
 @dataclass(frozen=True)

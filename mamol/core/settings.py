@@ -25,6 +25,7 @@ from mamol.core.groups import (
     PredictSettings,
     PretrainSettings,
     PruneSettings,
+    ReportSettings,
     ReproduceSettings,
     RunSettings,
     TrainingSettings,
@@ -60,6 +61,7 @@ class Settings:
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
     prune: PruneSettings = field(default_factory=PruneSettings)
     export: ExportSettings = field(default_factory=ExportSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
     reproduce: ReproduceSettings = field(default_factory=ReproduceSettings)
 
     @classmethod

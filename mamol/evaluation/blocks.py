@@ -5,7 +5,7 @@ batch does, so a map has the same bits whatever its blocks are, and whoever comp
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -167,7 +167,10 @@ class Classifier(ABC):
         Raises:
             MamolError: If a probability is NaN or infinite.
         """
-        for pixels, present, found in self.uncalibrated(frame, first, last, advance):
+        yield from self._calibrated(self.uncalibrated(frame, first, last, advance))
+
+    def _calibrated(self, parts: Iterable[Found]) -> Iterator[Found]:
+        for pixels, present, found in parts:
             yield pixels, present, self.calibration.calibrated(found, self._available(present))
 
     def _available(self, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -186,7 +189,18 @@ class Classifier(ABC):
         Raises:
             MamolError: If a probability is NaN or infinite.
         """
-        count, start = (last - first) * frame.width, first * frame.width
+        start, shape = first * frame.width, (last - first, frame.width)
+        found = self.batches(frame, first, last, advance)
+        return self.gathered(((pixels - start, present, said) for pixels, present, said in found), shape)
+
+    def gathered(self, parts: Iterable[Found], shape: tuple[int, int]) -> Block:
+        """The pixels that were classified, as a block.
+
+        Args:
+            parts: With the places of the pixels in the block, row by row, instead of their numbers in the map.
+            shape: Rows and columns of the block.
+        """
+        count = shape[0] * shape[1]
         undecided = undecided_code(self.classes)
         classes = np.zeros(count, code_type(self.classes if self.abstain is None else undecided))
         confidence = np.full(count, np.nan, np.float32)
@@ -194,8 +208,7 @@ class Classifier(ABC):
         every = np.full((self.classes, count), NO_PROBABILITY, np.uint16) if self.probabilities else None
         sets = None if self.calibration.coverage is None else np.zeros(count, code_type(self.classes))
         bits = np.array([1 << self.bits[name] for name in self.sources], sensors.dtype)
-        for pixels, present, found in self.batches(frame, first, last, advance):
-            where = pixels - start
+        for where, present, found in parts:
             classes[where] = found.argmax(axis=1) + 1
             confidence[where] = found.max(axis=1)
             sensors[where] = present.astype(sensors.dtype) @ bits
@@ -207,7 +220,6 @@ class Classifier(ABC):
             if self.abstain is not None:
                 sure = self.calibration.decided(found, self._available(present), self.abstain)
                 classes[where[~sure]] = undecided
-        shape = last - first, frame.width
         whole = None if every is None else every.reshape(-1, *shape)
         sizes = None if sets is None else sets.reshape(shape)
         return Block(classes.reshape(shape), confidence.reshape(shape), sensors.reshape(shape), whole, sizes)
@@ -256,9 +268,38 @@ class WindowClassifier(Classifier):
         self, frame: Frame, first: int, last: int, advance: Callable[[int], None] = lambda pixels: None
     ) -> Iterator[Found]:
         """Batch by batch; a batch begins at ``first``."""
+        yield from self._some(np.arange(first * frame.width, last * frame.width), frame, last, advance)
+
+    def preview(
+        self,
+        frame: Frame,
+        rows: NDArray[np.int64],
+        cols: NDArray[np.int64],
+        advance: Callable[[int], None] = lambda pixels: None,
+    ) -> Block:
+        """Some rows and columns of the map.
+
+        Args:
+            frame: The part of the scene that the map shows.
+            rows: Of the map, ascending.
+            cols: Of the map, ascending.
+            advance: Is told how many pixels are done.
+
+        Raises:
+            MamolError: If a probability is NaN or infinite.
+        """
+        numbers = (rows[:, None] * frame.width + cols).ravel()
+        found = self._calibrated(self._some(numbers, frame, frame.height, advance))
+        places = ((np.searchsorted(numbers, pixels), present, said) for pixels, present, said in found)
+        return self.gathered(places, (len(rows), len(cols)))
+
+    def _some(
+        self, numbers: NDArray[np.int64], frame: Frame, last: int, advance: Callable[[int], None]
+    ) -> Iterator[Found]:
+        """Classifies pixels of ascending numbers, batch by batch."""
         rows = Rows(self, frame, last)
-        for start in range(first * frame.width, last * frame.width, self.batch):
-            pixels = np.arange(start, min(start + self.batch, last * frame.width))
+        for start in range(0, len(numbers), self.batch):
+            pixels = numbers[start : start + self.batch]
             down, across = np.divmod(pixels, frame.width)
             rows.need(int(down[0]), int(down[-1]))
             present = rows.presence(down, across, self.min_valid)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamol.core.errors import MamolError
+from mamol.core.files import new_folder
 from mamol.core.method import Batch
 from mamol.core.names import pattern_name
 from mamol.core.network import AnyNetwork
@@ -22,7 +23,6 @@ from mamol.evaluation.exported import CARD, LICENCE, Export, card
 from mamol.evaluation.fitting import min_valid_of, present_patterns
 from mamol.evaluation.onnxfile import OnnxFile, check_packages, write_onnx
 from mamol.evaluation.patterns import all_patterns
-from mamol.evaluation.pruned import publish
 from mamol.evaluation.trained import Trained, open_trained, with_tables
 from mamol.network.dense import AVAILABLE, Graph
 from mamol.training.checkpoints import CheckpointInfo, read_checkpoint
@@ -72,7 +72,7 @@ def export_run(settings: Settings) -> tuple[Path, str]:
         (folder / CARD).write_text(card(done, info), "utf-8")
         return done.write(folder)
 
-    return publish(trained.folder(FOLDER).parent, fill, FOLDER)
+    return new_folder(trained.folder(FOLDER).parent, FOLDER, fill)
 
 
 def exportable(network: AnyNetwork) -> AnyNetwork:

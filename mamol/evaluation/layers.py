@@ -67,7 +67,7 @@ def layers_of(info: MapInfo, probabilities: bool) -> list[Layer]:
     dtype = code_type(max(texts))
     found = [
         Layer("", lambda block: block.classes[None], dtype, 0, "MODE", tags, info.painted, texts, ("class",)),
-        Layer("_confidence", _percent, np.uint8, NO_CONFIDENCE, "AVERAGE", {"UNIT": "percent"}, bands=("percent",)),
+        Layer("_confidence", percent, np.uint8, NO_CONFIDENCE, "AVERAGE", {"UNIT": "percent"}, bands=("percent",)),
     ]
     if info.modalities:
         codes = range(1, 2 ** min(len(info.modalities), 8))
@@ -99,8 +99,15 @@ def layers_of(info: MapInfo, probabilities: bool) -> list[Layer]:
     return found
 
 
-def _percent(block: Block) -> np.ndarray:
-    """Confidence in whole percent."""
+def percent(block: Block) -> np.ndarray:
+    """Confidence in whole percent, ``NO_CONFIDENCE`` where no sensor saw.
+
+    Args:
+        block: With h rows.
+
+    Returns:
+        (1, h, W) uint8.
+    """
     return np.where(np.isnan(block.confidence), NO_CONFIDENCE, np.rint(100 * np.nan_to_num(block.confidence)))[
         None
     ].astype(np.uint8)

@@ -147,7 +147,7 @@ class MapFiles:
         return written
 
     def _save_csv(self, path: Path) -> list[Path]:
-        pixels, area = self._areas()
+        pixels, area = self.areas()
         known = self.info.metres(0, 0) is not None
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
@@ -176,8 +176,11 @@ class MapFiles:
             left.update(_counted(block.sensors[block.classes == self.info.undecided]))
         return {self.info.pattern(code): (found[code], left[code]) for code in self.info.patterns(list(found))}
 
-    def _areas(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels and square metres of each code; in degrees the size of a pixel is that of its row's middle."""
+    def areas(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels and square metres of each code, no sensor first.
+
+        In degrees the size of a pixel is that of its row's middle; without a coordinate reference system it is 0.
+        """
         count, row = max(self.info.texts) + 1, 0
         pixels, area = np.zeros(count, np.int64), np.zeros(count)
         for block in self.blocks():

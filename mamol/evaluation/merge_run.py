@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from mamol.core.errors import MamolError
+from mamol.core.files import new_folder
 from mamol.core.method import Batch
 from mamol.core.names import pattern_name
 from mamol.core.seal import KEY as SEAL
@@ -19,7 +20,7 @@ from mamol.core.settings import Settings
 from mamol.evaluation.derived import alternating, copy_config, samples_of, scores_of_both, source_of
 from mamol.evaluation.fitting import present_patterns
 from mamol.evaluation.merged import Merging
-from mamol.evaluation.pruned import multiply_adds, publish, same_parts
+from mamol.evaluation.pruned import multiply_adds, same_parts
 from mamol.evaluation.saliency import patterns_of
 from mamol.evaluation.trained import Trained, open_trained, with_tables
 from mamol.network.merging import PLAIN, mergeable, merged
@@ -83,7 +84,7 @@ def merge_run(settings: Settings) -> tuple[Path, str]:
         copy_config(trained.checkpoint, folder, {**options, "experts_per_block": None})
         return done.write(folder)
 
-    return publish(trained.folder(FOLDER).parent, fill, FOLDER)
+    return new_folder(trained.folder(FOLDER).parent, FOLDER, fill)
 
 
 def _windows(trained: Trained, present: list[int]) -> tuple[Batch, Batch]:

@@ -14,6 +14,7 @@ from mamol.backbones.mixture.folder import EMBEDDING, Pretrained, fill_pretraine
 from mamol.backbones.mixture.pruning import pruned
 from mamol.core.backbone import Origin
 from mamol.core.errors import MamolError
+from mamol.core.files import new_folder
 from mamol.core.fingerprint import fingerprint
 from mamol.core.method import Batch
 from mamol.core.names import pattern_name
@@ -22,7 +23,7 @@ from mamol.core.spec import NetworkSpec
 from mamol.core.streams import VISUAL
 from mamol.data.ground import Ground, grounds_of
 from mamol.evaluation.marking import marked
-from mamol.evaluation.pruned import SAMPLES, Pruning, check_wanted, cut_of, multiply_adds, publish
+from mamol.evaluation.pruned import FOLDER, SAMPLES, Pruning, check_wanted, cut_of, multiply_adds
 from mamol.evaluation.reconstructions import scores_of
 from mamol.evaluation.saliency import Watched, measure, patterns_of, shares
 from mamol.network.masked import MaskedAutoencoder
@@ -88,7 +89,7 @@ def prune_backbone(settings: Settings, folder: Path) -> tuple[Path, str]:
         fill_pretrained(temporary, described)
         return done.write(temporary)
 
-    return publish(folder.parent, fill)
+    return new_folder(folder.parent, FOLDER, fill)
 
 
 def _grounds(settings: Settings, made: Pretrained, folder: Path, kept: Sequence[str]) -> list[Ground]:

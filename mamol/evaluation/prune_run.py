@@ -6,11 +6,12 @@ from pathlib import Path
 
 from mamol.backbones.mixture.folder import is_pretrained
 from mamol.core.errors import MamolError
+from mamol.core.files import new_folder
 from mamol.core.names import pattern_name
 from mamol.core.pruning import Cut
 from mamol.core.settings import Settings
 from mamol.evaluation.derived import copy_config, samples_of, scores_of_both, source_of
-from mamol.evaluation.pruned import SAMPLES, Pruning, check_wanted, cut_of, multiply_adds, publish, same_parts
+from mamol.evaluation.pruned import FOLDER, SAMPLES, Pruning, check_wanted, cut_of, multiply_adds, same_parts
 from mamol.evaluation.saliency import Pattern, measure, patterns_of, shares
 from mamol.evaluation.trained import Trained, open_trained, with_tables
 from mamol.network.network import Network
@@ -73,7 +74,7 @@ def prune_run(settings: Settings) -> tuple[Path, str]:
         copy_config(trained.checkpoint, folder, {"modalities": list(left.spec.names), "experts_per_block": each})
         return done.write(folder)
 
-    return publish(home, fill)
+    return new_folder(home, FOLDER, fill)
 
 
 def _multiply_adds(

@@ -1,6 +1,5 @@
 """What pruning changed: parameters, multiply-adds, scores; as tables, as JSON, as a page for people."""
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mamol.core.errors import MamolError
-from mamol.core.files import alone, replacing, replacing_folder
+from mamol.core.files import replacing
 from mamol.core.method import Batch
 from mamol.core.pruning import Cut
 from mamol.core.seal import write_sealed_json
@@ -200,28 +199,6 @@ def cut_of(inputs: Sequence[int], shares: Mapping[int, NDArray[np.float64]], tau
         tau: The threshold.
     """
     return Cut(tuple(inputs), {layer: surviving(share, tau) for layer, share in shares.items()})
-
-
-def publish(home: Path, fill: Callable[[Path], str], name: str = FOLDER) -> tuple[Path, str]:
-    """Writes the result, whole or not at all, beside others that are there.
-
-    Args:
-        home: The folder that it belongs in.
-        fill: Writes into a folder that nobody reads yet, and gives the page.
-        name: Of the result.
-
-    Returns:
-        ``name`` in that folder, or the first of ``name_2``, ``name_3`` … that is not there; and the page.
-
-    Raises:
-        MamolError: Another process writes there, or nothing can be written.
-    """
-    with alone(home):
-        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-        folder = next(home / each for each in names if not (home / each).exists())
-        with replacing_folder(folder) as temporary:
-            page = fill(temporary)
-    return folder, page
 
 
 @torch.inference_mode()
