@@ -1,7 +1,6 @@
 """One small trained run on a scene with holes and a place, one page of it, and what predict and evaluate say of it."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,15 +44,7 @@ class Reported:
 
 
 @pytest.fixture(scope="session")
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    """Maps without pictures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MapFiles, "_save_png", lambda files, path: [])
-        yield patch
-
-
-@pytest.fixture(scope="session")
-def reported(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Reported:
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
     """The run with maps, evaluation and report."""
     root = tmp_path_factory.mktemp("reported")
     raw = write_synthetic_scene(root / "raw", height=HEIGHT, width=WIDTH, holes=True)
@@ -75,7 +66,9 @@ def reported(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch
     given = {"data_root": str(table), "evaluate_ratios": [0.0, 0.5]}
     mamol.calibrate(runs[0], data_root=table, num_gpus=0, progress_bar=False)
     evaluate(settings_of(runs[0], scene, **given))
-    predict(settings_of(runs[0], scene, present="each", probabilities=True))
+    with pytest.MonkeyPatch.context() as patch:  # no pictures, which take long
+        patch.setattr(MapFiles, "_save_png", lambda files, path: [])
+        predict(settings_of(runs[0], scene, present="each", probabilities=True))
     options = {**given, "compare": [str(runs[1])], "num_gpus": 0, "progress_bar": False}
     made = mamol.report(runs[0], scene, **options)
     return Reported(*runs, scene, table, made.folder / "report.html", str(made))

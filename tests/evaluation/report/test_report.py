@@ -133,9 +133,7 @@ def test_an_earlier_page_stays(reported: Reported, bare: Made) -> None:
     assert content["drawn"] == ["sar"]
 
 
-def test_a_run_that_needs_a_window_for_every_pixel_draws_a_preview(
-    finished_run: Path, corner_folder: Path, patch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_needs_a_window_for_every_pixel_draws_a_preview(finished_run: Path, corner_folder: Path) -> None:
     settings = settings_of(finished_run, corner_folder)
     order = order_of(settings, lambda names: [["hsi", "sar"]])
     view = scene_view(order, 5)
