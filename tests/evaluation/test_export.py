@@ -134,7 +134,7 @@ def test_the_example_draws_the_map_of_predict(
     names = ["hsi", "sar"] if kind == "dense" else list(rasters)
     arrays = {name: rasterio.open(rasters[name]).read().transpose(1, 2, 0) for name in names}
     given = [f"{name}={rasters[name]}" for name in names]
-    example = ROOT / "examples" / "map_with_onnx.py"
+    example = ROOT / "examples" / ("dense_map_with_onnx.py" if kind == "dense" else "map_with_onnx.py")
     monkeypatch.setattr(
         sys, "argv", [example.name, str(exported.folder / "model.onnx"), str(tmp_path / "map.tif"), *given]
     )
