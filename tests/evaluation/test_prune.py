@@ -13,10 +13,11 @@ import torch
 import mamol
 from mamol.api.made import Made
 from mamol.core.errors import MamolError
+from mamol.core.files import new_folder
 from mamol.core.pruning import Cut
 from mamol.core.seal import read_sealed_json, verify
 from mamol.evaluation import pruned as report
-from mamol.evaluation.pruned import Pruning, cut_of, publish
+from mamol.evaluation.pruned import FOLDER, Pruning, cut_of
 from mamol.evaluation.saliency import shares
 from mamol.network.parameters import count
 from mamol.network.pruning import prunable, pruned
@@ -175,7 +176,7 @@ def test_nothing_is_left_of_one_that_fails(tmp_path: Path) -> None:
         raise MamolError("no")
 
     with pytest.raises(MamolError, match="no"):
-        publish(tmp_path / "home", fill)
+        new_folder(tmp_path / "home", FOLDER, fill)
     assert not (tmp_path / "home").exists()
 
 
