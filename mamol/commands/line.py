@@ -21,6 +21,7 @@ from mamol.training.runs import is_rank_zero
 
 if TYPE_CHECKING:
     from mamol.api.experiment import Experiment
+    from mamol.api.made import Made
 
 COMPUTING = ("predict", "evaluate", "routing", "calibrate", "prune", "merge", "export", "report", "params")
 """Commands that compute in this process; training decides on its threads itself."""
@@ -94,6 +95,14 @@ class CommandLine:
         """
         if is_rank_zero():
             sys.stdout.write(f"{text}\n")
+
+    def show_made(self, made: "Made") -> None:
+        """Prints the page of something that was made, then its folder.
+
+        Args:
+            made: The result.
+        """
+        self.show(f"{made}\n\n{made.folder}")
 
     def _check(self, config: dict[str, Any], command_name: str) -> None:
         """Checks everything before a run is begun or a file is written."""

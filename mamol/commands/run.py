@@ -44,9 +44,7 @@ def prune() -> None:
     """Cut out of load_path=<run or backbone folder> what the sensors keep=hsi,lidar need: [patterns=…] [tau=…]."""
     from mamol.api.prune import pruning
 
-    done = pruning(line.settings)
-    line.show(done)
-    line.show(f"\n{done.folder}")
+    line.show_made(pruning(line.settings))
 
 
 @ex.command(unobserved=True)
@@ -54,9 +52,7 @@ def calibrate() -> None:
     """Make the confidence of load_path=<checkpoint> mean something under each missing pattern: [coverage=0.9]."""
     from mamol.api.calibrate import calibrating
 
-    done = calibrating(line.settings)
-    line.show(done)
-    line.show(f"\n{done.folder}")
+    line.show_made(calibrating(line.settings))
 
 
 @ex.command(unobserved=True)
@@ -64,9 +60,7 @@ def merge() -> None:
     """Make of load_path=<run>, for samples with present=hsi+lidar, a plain tower with slightly wider MLPs."""
     from mamol.api.merge import merging
 
-    done = merging(line.settings)
-    line.show(done)
-    line.show(f"\n{done.folder}")
+    line.show_made(merging(line.settings))
 
 
 @ex.command(unobserved=True)
@@ -74,9 +68,7 @@ def export() -> None:
     """Write load_path=<run> as a file for other programs: [format=onnx] [present=hsi+lidar]."""
     from mamol.api.export import exporting
 
-    done = exporting(line.settings)
-    line.show(done)
-    line.show(f"\n{done.folder}")
+    line.show_made(exporting(line.settings))
 
 
 @ex.command(unobserved=True)

@@ -12,21 +12,23 @@ from functools import cache
 from typing import Any
 
 from mamol.core import options as o
-from mamol.core.errors import MamolError
-from mamol.core.groups import (
+from mamol.core.command_groups import (
     CalibrateSettings,
-    DataSettings,
     EvaluateSettings,
     ExportSettings,
-    MachineSettings,
-    MethodSettings,
-    MissingSettings,
-    NetworkSettings,
     PredictSettings,
     PretrainSettings,
     PruneSettings,
     ReportSettings,
     ReproduceSettings,
+)
+from mamol.core.errors import MamolError
+from mamol.core.groups import (
+    DataSettings,
+    MachineSettings,
+    MethodSettings,
+    MissingSettings,
+    NetworkSettings,
     RunSettings,
     TrainingSettings,
 )

@@ -7,11 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from mamol.core.files import replacing
-from mamol.core.seal import write_sealed_json
-from mamol.core.version import VERSION
 from mamol.evaluation.markdown import markdown
-from mamol.evaluation.pruned import REPORT
+from mamol.evaluation.pruned import write_report
 from mamol.network.dense import AVAILABLE
 from mamol.training.checkpoints import CheckpointInfo
 
@@ -61,7 +58,6 @@ class Export:
         page = self.page()
         described = {
             "from": dict(self.source),
-            "version": VERSION,
             "format": "onnx",
             "present": self.fixed,
             "inputs": list(self.inputs),
@@ -70,9 +66,7 @@ class Export:
             "differences": dict(self.differences),
             "milliseconds": {pattern: dict(own) for pattern, own in self.latency.items()},
         }
-        write_sealed_json(folder / REPORT, described)
-        with replacing(folder / "report.md") as temporary:
-            temporary.write_text(page + "\n", "utf-8")
+        write_report(folder, page, described)
         return page
 
     def page(self) -> str:

@@ -7,11 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from mamol.core.files import replacing
-from mamol.core.seal import write_sealed_json
-from mamol.core.version import VERSION
 from mamol.evaluation.markdown import markdown
-from mamol.evaluation.pruned import REPORT, Counts, changed, plain_row
+from mamol.evaluation.pruned import Counts, changed, plain_row, write_report
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,6 @@ class Merging:
         described = {
             "from": dict(self.source),
             "present": self.present,
-            "version": VERSION,
             "ranks": list(self.ranks),
             "cost_of_an_mlp": self.cost,
             "difference": self.difference,
@@ -74,9 +70,7 @@ class Merging:
             "milliseconds": _both({"threads": self.threads}, *self.latency),
             "scores": [plain_row(row) for row in self.scores.to_dict("records")],
         }
-        write_sealed_json(folder / REPORT, described)
-        with replacing(folder / "report.md") as temporary:
-            temporary.write_text(page + "\n", "utf-8")
+        write_report(folder, page, described)
         return page
 
     def page(self) -> str:

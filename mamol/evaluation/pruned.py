@@ -90,7 +90,6 @@ class Pruning:
         before, after = self.parameters
         described = {
             **self.provenance(),
-            "version": VERSION,
             "measure": MEASURE,
             "shares": {str(layer): share.tolist() for layer, share in self.shares.items()},
             "parameters": {"before": dict(before), "after": dict(after)},
@@ -100,9 +99,7 @@ class Pruning:
             "scores": [plain_row(row) for row in self.scores.to_dict("records")],
             "remarks": list(self.remarks),
         }
-        write_sealed_json(folder / REPORT, described)
-        with replacing(folder / "report.md") as temporary:
-            temporary.write_text(page + "\n", "utf-8")
+        write_report(folder, page, described)
         with replacing(folder / "usage.csv") as temporary:
             self.used.to_csv(temporary, index=False)
         figure = pruning_plot(self.parameters, self.scores, self.shares, self.cut.experts, self.tau, self.title)
@@ -188,6 +185,19 @@ def check_wanted(keep: Sequence[str], known: Sequence[str], path: Path | str) ->
     if unknown := [name for name in keep if name not in known]:
         raise MamolError(f"keep={','.join(unknown)}: {path} has {', '.join(known)}; keep some of them")
     return tuple(name for name in known if name in keep)
+
+
+def write_report(folder: Path, page: str, described: Mapping[str, Any]) -> None:
+    """Writes what was made of something as ``report.json``, sealed and with the version, and as ``report.md``.
+
+    Args:
+        folder: It is there.
+        page: For people.
+        described: For programs.
+    """
+    write_sealed_json(folder / REPORT, {**described, "version": VERSION})
+    with replacing(folder / "report.md") as temporary:
+        temporary.write_text(page + "\n", "utf-8")
 
 
 def cut_of(inputs: Sequence[int], shares: Mapping[int, NDArray[np.float64]], tau: float) -> Cut:

@@ -11,8 +11,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from mamol.core.command_groups import PretrainSettings
 from mamol.core.errors import MamolError
-from mamol.core.groups import PretrainSettings, TrainingSettings
+from mamol.core.groups import TrainingSettings
 from mamol.network.masked import MaskedAutoencoder
 from mamol.training.checkpoints import SETTINGS
 from mamol.training.optim import linear_schedule, optimiser

@@ -6,9 +6,9 @@ from typing import Any
 from mamol.backbones.huggingface import weight_file
 from mamol.backbones.vilt import NAME as VILT
 from mamol.backbones.vilt import is_vilt
+from mamol.core.command_groups import ReproduceSettings
 from mamol.core.errors import MamolError
 from mamol.core.files import sha256_of
-from mamol.core.groups import ReproduceSettings
 from mamol.core.method import METHODS
 from mamol.network import methods as _built_in  # noqa: F401 - registers them
 
