@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from mamol.core.files import write_json
 from mamol.core.method import Batch
 from mamol.core.seal import verify
-from mamol.data.datamodules import MultimodalData
 from mamol.evaluation.grid import all_predictions, score_patterns
 from mamol.evaluation.patterns import complete_batches, natural_or_all
 from mamol.evaluation.trained import CONFIG, Trained, config_of
@@ -84,10 +84,8 @@ def scores_of_both(trained: Trained, left: Network, patterns: Sequence[str]) -> 
         left: What was made of its network.
         patterns: Of modalities that both have.
     """
-    settings, kept = trained.settings, left.spec.names
-    data = MultimodalData(
-        settings.data.data_root, kept, settings.missing, seed=settings.run.seed, dataset=settings.data.dataset
-    )
+    kept, data = left.spec.names, copy(trained.data)
+    data.modalities = kept  # samples without any of them, which tables of these alone must not have, are left out
     rows = []
     tables = [
         score_patterns(all_predictions(each, kept), each, kept).set_index("present")

@@ -40,10 +40,12 @@ def natural_or_all(table: AnyTable, modalities: Sequence[str]) -> Mask:
         modalities: Names in the order of the features, M of them.
 
     Returns:
-        (N, M) bool.
+        (N, M) bool; of some of a table's modalities a sample may have none.
     """
-    natural = table.natural_of(modalities)
-    return np.ones((len(table), len(modalities)), bool) if natural is None else natural
+    if table.natural is None:
+        return np.ones((len(table), len(modalities)), bool)
+    natural: Mask = table.natural[:, [table.info.names.index(name) for name in modalities]]
+    return natural
 
 
 def complete_batches(
@@ -124,6 +126,7 @@ def evaluate_patterns(
     patterns = torch.from_numpy(all_patterns(len(modalities))).to(device)
     task = TASKS.find(table.info.task)
     natural = torch.from_numpy(natural_or_all(table, modalities)).to(device)
+    natural = natural | ~natural.any(1, keepdim=True)  # nobody asks what is said of samples that have none
     foreign = torch.tensor([within is not None and name not in within for name in modalities], device=device)
     result = np.zeros((len(patterns), len(table), *task.kept_shape(len(network.spec.classes))), np.float32)
     for content in complete_batches(network, table, device, "testing", progress, batch=batch, workers=workers):

@@ -151,3 +151,16 @@ def test_several_routed_experts_are_refused(finished_run: Path) -> None:
         "prune, keep=<the same modalities> and a large tau=99, and merge the pruned run\n"
     )
     assert not (finished_run / "merged").exists()
+
+
+def test_samples_without_any_of_the_pattern_are_left_out(tmp_path: Path) -> None:
+    rng, labels = np.random.default_rng(0), np.repeat([[1, 2]], 16, 0).repeat(8, 1)
+    arrays = {name: rng.normal(size=(16, 16, 3)).astype("float32") for name in ("hsi", "sar")}
+    arrays["sar"][:5] = np.nan
+    sizes = {"train_per_class": 16, "val_per_class": 4, "test_per_class": 40}
+    mamol.build_tables(arrays, labels, out=tmp_path / "tables", patch_size=4, classes=["a", "b"], **sizes)
+    options = {"backbone": "tiny", "max_epoch": 1, "experts_dynamic": 1, "log_dir": tmp_path}
+    done = mamol.train(tmp_path / "tables", **options, **QUIET)
+    told = read_sealed_json(mamol.merge(done.folder, "sar", **QUIET).folder / "report.json", "")
+    assert {row["present"] for row in told["scores"]} == {"sar"}
+    assert all(row["before"] == row["after"] for row in told["scores"])
