@@ -11,13 +11,13 @@ from mamol.core.version import VERSION as __version__
 
 if TYPE_CHECKING:  # for editors, which do not run __getattr__
     from mamol.api.calibrate import calibrate
-    from mamol.api.experiment import Experiment
+    from mamol.api.experiment import Experiment, train
     from mamol.api.export import export
     from mamol.api.merge import merge
     from mamol.api.pretrain import pretrain
     from mamol.api.prune import prune
     from mamol.api.report import report
-    from mamol.api.run import Run, load, train
+    from mamol.api.run import Run, load
     from mamol.api.tables import Tables, build_tables
     from mamol.core.errors import MamolError
     from mamol.core.settings import Settings
@@ -38,7 +38,7 @@ _HOME = {
     "pretrain": "mamol.api.pretrain",
     "prune": "mamol.api.prune",
     "report": "mamol.api.report",
-    "train": "mamol.api.run",
+    "train": "mamol.api.experiment",
 }
 """Public name to the file that has it."""
 

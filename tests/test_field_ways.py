@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import mamol
-import mamol.api.run
+import mamol.api.experiment
 from benchmarks import field, field_page, field_scene
 from benchmarks.field_page import ALL, ANSWERED
 from benchmarks.field_scene import Field, Model, beyond_swath, clouds, filled, with_holes
@@ -129,7 +129,7 @@ def test_a_model_makes_the_steps_of_all_and_answers_for_its_pixels(
     made = []
 
     def train(*tables: Any, **options: Any) -> mamol.Run:
-        run = mamol.api.run.train(*tables, **options)
+        run = mamol.api.experiment.train(*tables, **options)
         made.extend(pd.read_csv(run.folder / "history.csv")["step"])
         return run
 

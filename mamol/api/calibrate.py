@@ -3,12 +3,9 @@
 from os import PathLike, fspath
 from typing import Any
 
-from mamol.api.made import Made
-from mamol.api.run import settings_of
+from mamol.api.calls import Made, called
 from mamol.core.settings import Settings
 from mamol.evaluation.trust.calibrate import calibrate as fit
-from mamol.training.machine import decide_threads, use_threads
-from mamol.training.quiet import as_a_guest
 
 
 def calibrating(settings: Settings) -> Made:
@@ -39,7 +36,4 @@ def calibrate(source: PathLike[str] | str, **options: Any) -> Made:  # noqa: ANN
     Raises:
         MamolError: Something given does not fit; nothing is written then.
     """
-    settings = settings_of({**options, "load_path": fspath(source)})
-    with as_a_guest():
-        use_threads(decide_threads(settings.machine)[0])
-        return calibrating(settings)
+    return called(calibrating, {**options, "load_path": fspath(source)})

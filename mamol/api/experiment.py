@@ -1,13 +1,16 @@
-"""A run from settings to results: data, network, training, test, files."""
+"""A run from settings to results: data, network, training, test, files; as a command, and from Python."""
 
 import logging
 import time
 from collections.abc import Callable, Sequence
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
+from mamol.api.calls import refuse_processes, settings_of
+from mamol.api.run import Run
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
 from mamol.core.seal import verify
@@ -32,6 +35,7 @@ from mamol.training.checkpoints import (
 )
 from mamol.training.machine import decide_threads, devices_of, use_threads
 from mamol.training.module import Classifier
+from mamol.training.quiet import as_a_guest
 from mamol.training.resume import resumable
 from mamol.training.runs import claim_folder, is_rank_zero, undisturbed, wanted_folder
 from mamol.training.trainer import accumulation, make_trainer
@@ -149,16 +153,14 @@ class Experiment:
         seconds = {}
         if training:
             seconds["train"] = _timed(
-                lambda: trainer.fit(
-                    module, self.data, ckpt_path=self.settings.run.resume_from or None, weights_only=True
-                )
+                lambda: trainer.fit(module, ckpt_path=self.settings.run.resume_from or None, weights_only=True)
             )
             if trainer.interrupted:
                 raise MamolError(f"stopped; go on with resume_from={folder / 'checkpoints' / 'last.ckpt'}")
             trainer.strategy.barrier("best checkpoint is written")
             if best.path is not None:
                 load_into(self.network, best.path)
-        seconds["test"] = _timed(lambda: trainer.test(module, self.data, verbose=False))
+        seconds["test"] = _timed(lambda: trainer.test(module, verbose=False))
         if trainer.is_global_zero and module.predictions is not None:
             facts, calibration = self._facts(seconds, best), self.network.calibration
             write_results(folder, module.task, module.result, module.predictions, self.data, facts, calibration)
@@ -258,3 +260,27 @@ def _timed(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return round(time.perf_counter() - start, 2)
+
+
+def train(tables: PathLike[str] | str, **options: Any) -> Run:  # noqa: ANN401 - of any option
+    """Trains on tables and tests the best checkpoint, as ``python run.py`` does.
+
+    Args:
+        tables: Folder of make_arrow.py, or what ``build_tables`` gave.
+        options: Every option of the command line is a keyword: ``method="mamol"``, ``max_epoch=3`` …
+
+    Returns:
+        The run.
+
+    Raises:
+        MamolError: Something given does not fit; nothing is written then.
+    """
+    settings = settings_of({**options, "data_root": fspath(tables)})
+    if settings.run.test_only:
+        raise MamolError("test_only=True: nothing would be trained; use mamol.load(…).evaluate(…)")
+    with as_a_guest():
+        experiment = Experiment(settings)
+        refuse_processes(experiment.devices)
+        folder = experiment.folder()
+        experiment.run(folder)
+    return Run(checkpoint_file(folder), settings.changed(resume_from="", load_path=""))

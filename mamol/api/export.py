@@ -3,13 +3,10 @@
 from os import PathLike, fspath
 from typing import Any
 
-from mamol.api.made import Made
-from mamol.api.run import settings_of
+from mamol.api.calls import Made, called
 from mamol.core.errors import MamolError
 from mamol.core.settings import Settings
 from mamol.evaluation.export_run import export_run
-from mamol.training.machine import decide_threads, use_threads
-from mamol.training.quiet import as_a_guest
 
 
 def exporting(settings: Settings) -> Made:
@@ -45,7 +42,4 @@ def export(source: PathLike[str] | str, present: str = "", **options: Any) -> Ma
     Raises:
         MamolError: Something given does not fit, or the file would differ; nothing is written then.
     """
-    settings = settings_of({**options, "load_path": fspath(source), "present": present})
-    with as_a_guest():
-        use_threads(decide_threads(settings.machine)[0])
-        return exporting(settings)
+    return called(exporting, {**options, "load_path": fspath(source), "present": present})

@@ -9,9 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from mamol.api.made import Made
-from mamol.api.run import refuse_processes, settings_of
-from mamol.backbones.mixture.folder import fill_pretrained
+from mamol.api.calls import Made, refuse_processes, settings_of
+from mamol.backbones.mixture.folder import FOLDER, fill_pretrained
 from mamol.backbones.mixture.tower import NAMED, Sizes
 from mamol.core.backbone import chosen_blocks
 from mamol.core.errors import MamolError
@@ -36,9 +35,6 @@ from mamol.training.runs import claim_folder, folder_to_continue, is_rank_zero, 
 from mamol.training.trainer import accumulation, make_trainer
 
 logger = logging.getLogger(__name__)
-
-FOLDER = "backbone"
-"""In the run's folder."""
 
 
 class Pretraining:
@@ -148,7 +144,7 @@ class Pretraining:
         for ground in self.grounds:
             sensors = ", ".join(f"{each.name} {each.size}" for each in ground.sensors)
             logger.info("%s: %s; %d windows, %d per epoch", ground.name, sensors, len(ground.natural), ground.windows)
-        module = Pretrainer(self.network, self.settings.training, self.settings.pretrain)
+        module = Pretrainer(self.network, self.data, self.settings.training, self.settings.pretrain)
         kept = KeepPretraining(folder / "checkpoints", options, self.sources)
         trainer = make_trainer(
             self.settings,
@@ -157,7 +153,7 @@ class Pretraining:
             writes=True,
             accumulate_grad_batches=self.accumulate,
         )
-        trainer.fit(module, self.data, ckpt_path=self.settings.run.resume_from or None, weights_only=True)
+        trainer.fit(module, ckpt_path=self.settings.run.resume_from or None, weights_only=True)
         if trainer.interrupted:
             raise MamolError(f"stopped; go on with resume_from={folder / 'checkpoints' / 'last.ckpt'}")
         return Made(folder / FOLDER, self._write(folder, trainer.global_step) if trainer.is_global_zero else "")

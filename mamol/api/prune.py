@@ -4,16 +4,12 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from mamol.api.made import Made
-from mamol.api.pretrain import FOLDER
-from mamol.api.run import settings_of
-from mamol.backbones.mixture.folder import is_pretrained
+from mamol.api.calls import Made, called
+from mamol.backbones.mixture.folder import FOLDER, is_pretrained
 from mamol.core.errors import MamolError
 from mamol.core.settings import Settings
 from mamol.evaluation.prune_backbone import prune_backbone
 from mamol.evaluation.prune_run import prune_run
-from mamol.training.machine import decide_threads, use_threads
-from mamol.training.quiet import as_a_guest
 
 
 def pruning(settings: Settings) -> Made:
@@ -59,7 +55,4 @@ def prune(source: PathLike[str] | str, keep: str | list[str] | tuple[str, ...], 
     Raises:
         MamolError: Something given does not fit; nothing is written then.
     """
-    settings = settings_of({**options, "load_path": fspath(source), "keep": keep})
-    with as_a_guest():
-        use_threads(decide_threads(settings.machine)[0])
-        return pruning(settings)
+    return called(pruning, {**options, "load_path": fspath(source), "keep": keep})

@@ -1,6 +1,5 @@
 """A trained run as an object: its scores, predictions on windows, maps of scenes, tests at any missing rate."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,12 +13,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mamol.api.adapter import save_adapter
-from mamol.api.experiment import Experiment
-from mamol.api.made import Made
+from mamol.api.calls import Made, settings_of
 from mamol.core.errors import MamolError
 from mamol.core.network import AnyNetwork
-from mamol.core.options import listed
-from mamol.core.plugins import load_plugins
 from mamol.core.settings import Settings
 from mamol.data.arrays import georeference_of, scene_of
 from mamol.data.holes import seen, valid_pixels
@@ -290,56 +286,3 @@ def load(path: Path | str, **options: Any) -> Run:  # noqa: ANN401 - of any opti
         MamolError: There is none, or it cannot be read.
     """
     return Run(checkpoint_file(path), settings_of(options))
-
-
-def train(tables: PathLike[str] | str, **options: Any) -> Run:  # noqa: ANN401 - of any option
-    """Trains on tables and tests the best checkpoint, as ``python run.py`` does.
-
-    Args:
-        tables: Folder of make_arrow.py, or what ``build_tables`` gave.
-        options: Every option of the command line is a keyword: ``method="mamol"``, ``max_epoch=3`` …
-
-    Returns:
-        The run.
-
-    Raises:
-        MamolError: Something given does not fit; nothing is written then.
-    """
-    settings = settings_of({**options, "data_root": fspath(tables)})
-    if settings.run.test_only:
-        raise MamolError("test_only=True: nothing would be trained; use mamol.load(…).evaluate(…)")
-    with as_a_guest():
-        experiment = Experiment(settings)
-        refuse_processes(experiment.devices)
-        folder = experiment.folder()
-        experiment.run(folder)
-    return Run(checkpoint_file(folder), settings.changed(resume_from="", load_path=""))
-
-
-def refuse_processes(devices: int) -> None:
-    """Refuses what cannot be done from a notebook.
-
-    Args:
-        devices: How many processes are needed.
-
-    Raises:
-        MamolError: Several, in a notebook.
-    """
-    if devices > 1 and hasattr(sys, "ps1"):
-        raise MamolError(
-            f"{devices} processes cannot be started from a notebook; use num_gpus=1, or train from the command line"
-        )
-
-
-def settings_of(options: Mapping[str, Any]) -> Settings:
-    """The settings of keywords, plugins loaded.
-
-    Args:
-        options: Of the command line, by name.
-
-    Raises:
-        MamolError: An option is unknown or has a value that is not allowed.
-    """
-    plain = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in options.items()}
-    load_plugins(listed(plain.get("plugins", ())))
-    return Settings.of(plain)

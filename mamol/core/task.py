@@ -259,3 +259,22 @@ def _numbers(label: Labels) -> NDArray[Any] | list[list[int]]:
 
 TASKS: Instances[Task] = Instances("task")
 """By what a table says that its labels are."""
+
+
+def check_finite(probabilities: NDArray[np.float32], index: NDArray[np.int64], source: str) -> None:
+    """Refuses predictions that are no numbers, so that nobody scores them.
+
+    Args:
+        probabilities: (n, …).
+        index: (n,) sample numbers.
+        source: Whose they are, for the message.
+
+    Raises:
+        MamolError: One is NaN or infinite.
+    """
+    broken = ~np.isfinite(probabilities).reshape(len(probabilities), -1).all(1)
+    if broken.any():
+        raise MamolError(
+            f"{source}: the network's output for sample {index[broken.argmax()]} is NaN or infinite; "
+            "use precision=32, or look for extreme values in the table"
+        )

@@ -1,10 +1,9 @@
-"""The tables of a folder as Lightning takes them: the same batches on any number of workers."""
+"""The three tables of a folder as a training takes them: the same batches on any number of workers."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -21,7 +20,7 @@ from mamol.data.serving import dataset_of
 from mamol.data.tables import open_tables
 
 
-class MultimodalData(pl.LightningDataModule):
+class MultimodalData:
     """The three tables of a folder with their missing patterns.
 
     Attributes:
@@ -62,7 +61,6 @@ class MultimodalData(pl.LightningDataModule):
         Raises:
             MamolError: Tables missing, unreadable, of another dataset or without a modality asked for.
         """
-        super().__init__()
         if not str(data_root):
             raise MamolError("data_root is not set: data_root=<folder that make_arrow.py wrote>")
         self.tables = open_tables(Path(data_root))
@@ -106,20 +104,14 @@ class MultimodalData(pl.LightningDataModule):
         """Split to counts of its missing patterns as drawn; see ``mamol.data.missing.realised``."""
         return {s: missing.realised(m.first, self.modalities, m.natural, m.spared) for s, m in self.masks.items()}
 
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Shuffled batches of the training table."""
-        return self._loader("train")
+    def loader(self, split: str, rank: int = 0, ranks: int = 1) -> DataLoader[dict[str, Tensor]]:
+        """Batches of a table, of the training table in random order.
 
-    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Batches of the validation table."""
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Batches of the test table."""
-        return self._loader("test")
-
-    def _loader(self, split: str) -> DataLoader[dict[str, Tensor]]:
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        Args:
+            split: Of the table.
+            rank: Of the process among those that share the table.
+            ranks: How many there are.
+        """
         training = split == "train"
         batches = Batches(
             self.masks[split],

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -143,7 +142,7 @@ class GroundBatches(EpochSampler[Unlabelled]):
         )
 
 
-class UnlabelledData(pl.LightningDataModule):
+class UnlabelledData:
     """The grounds as a training needs them."""
 
     def __init__(
@@ -169,7 +168,6 @@ class UnlabelledData(pl.LightningDataModule):
         Raises:
             MamolError: As of ``GroundBatches.hidden``.
         """
-        super().__init__()
         self.grounds, self.settings, self.seed = list(grounds), settings, seed
         self.batch_size, self.workers, self.limit = batch_size, workers, limit
         for ground in grounds:
@@ -186,9 +184,13 @@ class UnlabelledData(pl.LightningDataModule):
             self.grounds, self.settings, self.batch_size, seed=self.seed, rank=rank, ranks=ranks, limit=self.limit
         )
 
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Batches of all grounds."""
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+    def loader(self, rank: int = 0, ranks: int = 1) -> DataLoader[dict[str, Tensor]]:
+        """Batches of all grounds.
+
+        Args:
+            rank: Among ``ranks``.
+            ranks: How many processes there are.
+        """
         return DataLoader(
             GroundDataset(self.grounds),
             sampler=self.batches(rank, ranks),

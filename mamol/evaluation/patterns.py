@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mamol.core.network import AnyNetwork
-from mamol.core.task import TASKS
+from mamol.core.task import TASKS, check_finite
 from mamol.data.missing import Mask, incomplete_patterns
 from mamol.data.serving import dataset_of
 from mamol.data.tables import AnyTable
 from mamol.training.machine import CPU_BATCH
-from mamol.training.module import check_finite
 
 
 def all_patterns(modalities: int) -> Mask:

@@ -19,7 +19,7 @@ from mamol.evaluation.figures import figures_of
 from mamol.evaluation.marking import TRANSDUCTIVE, marked
 from mamol.evaluation.plots import save_figure, training_curves
 from mamol.evaluation.predictions import PREDICTIONS, frame, write_predictions
-from mamol.training.callbacks import read_history
+from mamol.training.runs import read_history
 
 METRICS = "metrics.json"
 TEST_AGAIN = "test or train the run again"

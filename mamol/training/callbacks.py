@@ -1,7 +1,6 @@
 """What a run keeps while it trains: the best and the last checkpoint, and the history."""
 
 import json
-import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +15,7 @@ from mamol.core.files import replacing
 from mamol.core.seal import UNSEALED, seal
 from mamol.training.checkpoints import KEY, SETTINGS, describe, save_checkpoint
 from mamol.training.module import Classifier
-
-logger = logging.getLogger(__name__)
+from mamol.training.runs import read_history
 
 
 class KeepBest(Callback):
@@ -123,21 +121,6 @@ class SealedCheckpoints(TorchCheckpointIO):
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.comment = UNSEALED.encode()
             seal(temporary)
-
-
-def read_history(path: Path) -> pd.DataFrame:
-    """The rows of ``history.csv``; none, with a warning, of one that is damaged: no result depends on it.
-
-    Args:
-        path: The file; it need not be there.
-    """
-    try:
-        if path.exists():
-            history = pd.read_csv(path)
-            return history.astype({"epoch": int})
-    except (OSError, ValueError, KeyError) as error:
-        logger.warning("%s: is damaged and left out (%s)", path, str(error).partition("\n")[0])
-    return pd.DataFrame(columns=["epoch"])
 
 
 class History(Callback):

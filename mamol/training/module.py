@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mamol.core.errors import MamolError
 from mamol.core.groups import TrainingSettings
 from mamol.core.network import AnyNetwork
 from mamol.core.predictions import KeptPredictions
-from mamol.core.task import TASKS
+from mamol.core.task import TASKS, check_finite
 from mamol.data.datamodules import MultimodalData
 from mamol.training.optim import linear_schedule, optimiser
 
@@ -37,7 +38,7 @@ class Classifier(pl.LightningModule):
         Args:
             network: The network.
             settings: Optimiser and schedule.
-            data: The tables; predictions of ``val`` and ``test`` are kept.
+            data: The tables it is trained and tested on; predictions of ``val`` and ``test`` are kept.
             seed: Of what a method draws while it trains.
         """
         super().__init__()
@@ -53,6 +54,21 @@ class Classifier(pl.LightningModule):
         self.result: dict[str, Any] = {}
         self.predictions: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
         self._last_loss: Tensor | None = None
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches of the training table."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the validation table."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test table."""
+        return self._loader("test")
+
+    def _loader(self, split: str) -> DataLoader[Batch]:
+        return self.data.loader(split, self.trainer.global_rank, self.trainer.world_size)
 
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch, so that a continued run draws what an uninterrupted one draws."""
@@ -170,23 +186,4 @@ class Classifier(pl.LightningModule):
         scenes = {name: chosen[index] for name, chosen in table.parts.items()}
         return self.task.report(
             probabilities, table.label[index], available, data.modalities, table.info.classes, group, scenes
-        )
-
-
-def check_finite(probabilities: NDArray[np.float32], index: NDArray[np.int64], source: str) -> None:
-    """Refuses predictions that are no numbers, so that nobody scores them.
-
-    Args:
-        probabilities: (n, …).
-        index: (n,) sample numbers.
-        source: Whose they are, for the message.
-
-    Raises:
-        MamolError: One is NaN or infinite.
-    """
-    broken = ~np.isfinite(probabilities).reshape(len(probabilities), -1).all(1)
-    if broken.any():
-        raise MamolError(
-            f"{source}: the network's output for sample {index[broken.argmax()]} is NaN or infinite; "
-            "use precision=32, or look for extreme values in the table"
         )

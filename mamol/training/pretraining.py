@@ -10,10 +10,12 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from mamol.core.command_groups import PretrainSettings
 from mamol.core.errors import MamolError
 from mamol.core.groups import TrainingSettings
+from mamol.data.unlabelled import UnlabelledData
 from mamol.network.masked import MaskedAutoencoder
 from mamol.training.checkpoints import SETTINGS
 from mamol.training.optim import linear_schedule, optimiser
@@ -29,16 +31,23 @@ class Pretrainer(pl.LightningModule):
         network: It.
     """
 
-    def __init__(self, network: MaskedAutoencoder, settings: TrainingSettings, own: PretrainSettings) -> None:
+    def __init__(
+        self, network: MaskedAutoencoder, data: UnlabelledData, settings: TrainingSettings, own: PretrainSettings
+    ) -> None:
         """Takes the network as it is.
 
         Args:
             network: It.
+            data: What it is trained on.
             settings: Optimiser and schedule.
             own: Weights of the terms.
         """
         super().__init__()
-        self.network, self.settings, self.own = network, settings, own
+        self.network, self.data, self.settings, self.own = network, data, settings, own
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Batches of all grounds."""
+        return self.data.loader(self.trainer.global_rank, self.trainer.world_size)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The error of the hidden pixels, and the terms of the routers.

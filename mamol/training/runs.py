@@ -1,5 +1,6 @@
 """Where a run's results lie; every run owns its folder, and finished runs are never touched."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -8,9 +9,12 @@ from functools import wraps
 from pathlib import Path
 from typing import TypeVar
 
+import pandas as pd
+
 from mamol.core.errors import MamolError
 from mamol.core.files import alone, sweep
 
+logger = logging.getLogger(__name__)
 Own = TypeVar("Own")
 Result = TypeVar("Result")
 
@@ -119,3 +123,18 @@ def folder_to_continue(checkpoint: Path) -> Path:
             f"to train on from its weights use load_path={checkpoint}"
         )
     return folder
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """The rows of ``history.csv``; none, with a warning, of one that is damaged: no result depends on it.
+
+    Args:
+        path: The file; it need not be there.
+    """
+    try:
+        if path.exists():
+            history = pd.read_csv(path)
+            return history.astype({"epoch": int})
+    except (OSError, ValueError, KeyError) as error:
+        logger.warning("%s: is damaged and left out (%s)", path, str(error).partition("\n")[0])
+    return pd.DataFrame(columns=["epoch"])

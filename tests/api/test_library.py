@@ -216,7 +216,8 @@ from mamol.core.backbone import BackboneRequest, family_of
 sys.stderr.write(family_of("tiny").visual(BackboneRequest("tiny", "openai"), 4).fingerprint)
 assert run(["run.py", "methods"]) == run(["run.py", "params", "with", "remote", "backbone=tiny"]) == 0
 absent(*training, *drawing)
-import mamol.evaluation.predict
+import mamol.evaluation.predict, mamol.evaluation.grid, mamol.evaluation.routing, mamol.launch.maps
+from mamol.api import calibrate, export, merge, prune, report
 absent(*training)
 mamol.train, mamol.Map
 """

@@ -273,7 +273,7 @@ def test_no_dataset_for_tables_that_nobody_registered() -> None:
 
 def test_what_is_absent_is_read_in_training_only(table_folder: Path) -> None:
     data = MultimodalData(table_folder, complete=True, batch_size=16)
-    for split, loader in (("train", data.train_dataloader()), ("test", data.test_dataloader())):
+    for split, loader in (("train", data.loader("train")), ("test", data.loader("test"))):
         batch = next(iter(loader))
         absent = ~batch["available"]
         assert absent.any()

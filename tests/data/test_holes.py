@@ -132,7 +132,7 @@ def test_only_nature_speaks_at_a_rate_of_zero(tmp_path: Path) -> None:
     data = MultimodalData(tmp_path, (), MissingSettings(missing_ratio=dict.fromkeys(("train", "val", "test"), 0.0)))
     for split, table in data.tables.items():
         np.testing.assert_array_equal(data.masks[split].first, table.natural)
-    batch = next(iter(data.test_dataloader()))
+    batch = next(iter(data.loader("test")))
     absent = ~batch["available"]
     assert not batch["hsi"][absent[:, 0]].any()
     assert batch["hsi"][batch["available"][:, 0]].isnan().any()

@@ -71,7 +71,7 @@ def batches(
 ) -> list[dict[str, torch.Tensor]]:
     data = MultimodalData(tables, missing=MissingSettings(), batch_size=7, workers=workers, seed=3)
     data.serve_pixels(None, augment)
-    loader = data.train_dataloader()
+    loader = data.loader("train")
     loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
     return list(loader)
 
@@ -99,7 +99,7 @@ def test_workers_change_nothing_and_tests_are_never_posed(tables: Path) -> None:
         assert all(torch.equal(value, other[name]) for name, value in one_batch.items())
     data = MultimodalData(tables, missing=MissingSettings(), seed=3)
     data.serve_pixels(None, ("turns",))
-    tested = next(iter(data.test_dataloader()))
+    tested = next(iter(data.loader("test")))
     table = SceneTable.open(tables / "test.arrow")
     sar = table.windows("sar", tested["index"].numpy())
     present = tested["available"][:, 1].numpy()

@@ -17,7 +17,7 @@ from mamol.experiments.reproduce import figures
 from mamol.experiments.reproduce.collect import collect, summarise
 from mamol.experiments.reproduce.plan import Cell, Plan
 from mamol.launch import job
-from mamol.training.callbacks import read_history
+from mamol.training.runs import read_history
 from tests.experiments.test_reproduce_plan import plan_of
 from tests.faults.mutations import mutations
 

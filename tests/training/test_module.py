@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mamol.core.errors import MamolError
-from mamol.training.module import Classifier, check_finite
+from mamol.core.task import check_finite
+from mamol.training.module import Classifier
 from tests.training.conftest import classifier_of
 
 Logged = dict[str, Tensor]
@@ -27,8 +28,7 @@ def logged(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Logged:
 
 
 def batch_of(classifier: Classifier, split: str = "train") -> dict[str, Tensor]:
-    loader = {"train": classifier.data.train_dataloader, "val": classifier.data.val_dataloader}[split]
-    return next(iter(loader()))
+    return next(iter(classifier.data.loader(split)))
 
 
 def broken(batch: dict[str, Tensor], value: float = float("inf")) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ def test_an_infinite_loss_stops_as_well(classifier: Classifier, monkeypatch: pyt
 @pytest.mark.usefixtures("logged")
 def test_finite_losses_go_on(classifier: Classifier) -> None:
     for epoch in range(2):
-        for step, batch in enumerate(classifier.data.train_dataloader()):
+        for step, batch in enumerate(classifier.data.loader("train")):
             assert torch.isfinite(classifier.training_step(batch, step)), epoch
         classifier.on_train_epoch_end()
 
@@ -122,7 +122,7 @@ def test_predictions_that_are_no_numbers_are_not_scored(classifier: Classifier, 
 
 def test_predictions_that_are_numbers_are(classifier: Classifier, logged: Logged) -> None:
     classifier.on_validation_epoch_start()
-    for step, batch in enumerate(classifier.data.val_dataloader()):
+    for step, batch in enumerate(classifier.data.loader("val")):
         classifier.validation_step(batch, step)
     classifier.on_validation_epoch_end()
     assert {"val/loss", "val/OA", "val/AA", "val/kappa"} <= logged.keys()

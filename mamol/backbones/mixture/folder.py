@@ -23,6 +23,8 @@ from mamol.core.seal import KEY as SEAL
 from mamol.core.seal import UNSEALED, read_sealed_json, seal, verify, write_sealed_json
 from mamol.core.version import VERSION
 
+FOLDER = "backbone"
+"""Its name in the folder of a pre-training."""
 DESCRIPTION, WEIGHTS = "backbone.json", "backbone.safetensors"
 FORMAT = 1
 AGAIN = "copy the folder again, or pre-train again"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mamol.core.errors import MamolError
 from mamol.core.names import UNLABELLED, pattern_name
+from mamol.core.task import check_finite
 from mamol.data.tables import AnyTable
 from mamol.evaluation.grid import all_predictions
 from mamol.evaluation.patterns import all_patterns, complete_batches, natural_or_all
@@ -16,7 +17,6 @@ from mamol.evaluation.trained import Trained
 from mamol.evaluation.trust.units import units_of
 from mamol.tasks.single_label import SingleLabel
 from mamol.training.machine import arithmetic, batch_on
-from mamol.training.module import check_finite
 
 PIXELS = 256
 """Labelled pixels that are taken of a tile at most, drawn with the seed: those of one tile are alike."""

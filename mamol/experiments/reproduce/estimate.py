@@ -54,7 +54,7 @@ def timed_step(settings: Settings) -> tuple[float, int]:
     network = experiment.network.to(device).train()
     training = settings.training
     optimizer = optimiser(network, training.optim_type, training.learning_rate, training.weight_decay)
-    batch = {key: value.to(device) for key, value in next(iter(experiment.data.train_dataloader())).items()}
+    batch = {key: value.to(device) for key, value in next(iter(experiment.data.loader("train"))).items()}
     seconds = 0.0
     for _ in range(2):
         start = time.perf_counter()
