@@ -23,7 +23,7 @@ from mamol.evaluation.exported import CARD, LICENCE, Export, card
 from mamol.evaluation.fitting import min_valid_of, present_patterns
 from mamol.evaluation.onnxfile import OnnxFile, check_packages, write_onnx
 from mamol.evaluation.patterns import all_patterns
-from mamol.evaluation.trained import Trained, open_trained, with_tables
+from mamol.evaluation.trained import Trained, open_trained
 from mamol.network.dense import AVAILABLE, Graph
 from mamol.training.checkpoints import CheckpointInfo, read_checkpoint
 from mamol.training.machine import use_threads
@@ -49,7 +49,7 @@ def export_run(settings: Settings) -> tuple[Path, str]:
     check_packages()
     info, _ = read_checkpoint(settings.run.load_path)
     fixed = present_patterns(settings.predict.present, info)[0] if settings.predict.present else None
-    trained = open_trained(with_tables(settings, "export"), "export")
+    trained = open_trained(settings, "export")
     network = exportable(trained.network)
     windows = list(_windows(trained, fixed))
     graph = Graph(network.cpu(), fixed).eval()

@@ -22,7 +22,7 @@ from mamol.evaluation.fitting import present_patterns
 from mamol.evaluation.merged import Merging
 from mamol.evaluation.pruned import multiply_adds, same_parts
 from mamol.evaluation.saliency import patterns_of
-from mamol.evaluation.trained import Trained, open_trained, with_tables
+from mamol.evaluation.trained import Trained, open_trained
 from mamol.network.merging import PLAIN, mergeable, merged
 from mamol.network.network import Network
 from mamol.network.parameters import count
@@ -51,7 +51,7 @@ def merge_run(settings: Settings) -> tuple[Path, str]:
     path = settings.run.load_path
     info, _ = read_checkpoint(path)
     (pattern,) = present_patterns(settings.predict.present, info)
-    trained = open_trained(with_tables(settings, "merge").changed(calibrated=False), "merge")
+    trained = open_trained(settings.changed(calibrated=False), "merge")
     names = trained.network.spec.names
     present = [names.index(name) for name in pattern]
     network = mergeable(trained.network, present)

@@ -13,7 +13,7 @@ from mamol.core.settings import Settings
 from mamol.evaluation.derived import copy_config, samples_of, scores_of_both, source_of
 from mamol.evaluation.pruned import FOLDER, SAMPLES, Pruning, check_wanted, cut_of, multiply_adds, same_parts
 from mamol.evaluation.saliency import Pattern, measure, patterns_of, shares
-from mamol.evaluation.trained import Trained, open_trained, with_tables
+from mamol.evaluation.trained import Trained, open_trained
 from mamol.network.network import Network
 from mamol.network.parameters import count
 from mamol.network.pruning import prunable, pruned
@@ -38,7 +38,7 @@ def prune_run(settings: Settings) -> tuple[Path, str]:
     asked, path = settings.prune, settings.run.load_path
     info, _ = read_checkpoint(path)
     kept = check_wanted(asked.keep, info.network.names, path)
-    trained = open_trained(with_tables(settings, "prune").changed(calibrated=False), "prune")
+    trained = open_trained(settings.changed(calibrated=False), "prune")
     network = prunable(trained.network, len(kept))
     names = network.spec.names
     patterns = patterns_of(names, asked.patterns, kept)

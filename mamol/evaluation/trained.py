@@ -36,7 +36,7 @@ class Trained:
     """A network with trained weights, in evaluation mode on its device, and the data.
 
     Attributes:
-        settings: Of the command.
+        settings: Of the command, with the tables' folder.
         checkpoint: The file that ``load_path`` means.
         network: The network.
         data: Tables and modalities, in the checkpoint's order.
@@ -92,7 +92,7 @@ class Trained:
 
 
 def open_trained(settings: Settings, command: str) -> Trained:
-    """Restores the network of ``load_path`` and opens the tables of ``data_root``.
+    """Restores the network of ``load_path`` and opens the tables of ``data_root``, or else those it was trained on.
 
     Method, modalities, classes and normalisation come from the checkpoint, and so does a calibration. Nothing is
     written.
@@ -107,9 +107,10 @@ def open_trained(settings: Settings, command: str) -> Trained:
     Raises:
         MamolError: Something is not given, not there, or table and checkpoint do not fit.
     """
+    if not settings.run.load_path:
+        raise MamolError(f"{command} needs load_path=<checkpoint or run folder>, and data_root=<tables> if they moved")
+    settings = with_tables(settings, command)
     run, data_root = settings.run, settings.data.data_root
-    if not run.load_path:
-        raise MamolError(f"{command} needs load_path=<checkpoint or run folder> and data_root=<tables>")
     checkpoint = checkpoint_file(run.load_path)
     info, state = read_checkpoint(checkpoint)
     data = MultimodalData(data_root, info.network.names, settings.missing, seed=run.seed, dataset=settings.data.dataset)

@@ -150,8 +150,10 @@ def test_a_checkpoint_by_itself_gets_a_run_folder(finished_run: Path, table_fold
 
 
 BAD = [
-    (["data_root={table}"], "evaluate needs load_path=<checkpoint or run folder> and data_root=<tables>"),
-    (["load_path={run}"], "data_root is not set"),
+    (
+        ["data_root={table}"],
+        "evaluate needs load_path=<checkpoint or run folder>, and data_root=<tables> if they moved",
+    ),
     (["load_path={run}", "data_root={table}", "evaluate_ratios=0,2"], "must be rates from 0 to 1"),
     (["load_path={run}", "data_root={table}", "evaluate_ratios=[]"], "must be rates from 0 to 1"),
     (["load_path={run}", "data_root={table}", "evaluate_types=radar"], "missing type radar: the table has no"),
@@ -170,6 +172,12 @@ def test_mistakes_are_told_in_one_line(
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert message in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_that_lie_where_they_did_need_not_be_given(finished_run: Path, loaded: Trained) -> None:
+    found = open_trained(Settings.of({"load_path": str(finished_run), "num_gpus": 0}), "evaluate")
+    assert found.table.path == loaded.table.path
+    assert found.settings.data.data_root == loaded.settings.data.data_root
 
 
 def test_a_table_of_another_draw_is_warned_of(

@@ -110,8 +110,7 @@ COMMANDS = [
         "resume_from={run}/checkpoints/last.ckpt: that run is finished and stays as it is",
     ),
     call("pretrain", "data_root={table} resume_from={run}/config.json", "is not the last.ckpt of a run"),
-    call("evaluate", "", "evaluate needs load_path=<checkpoint or run folder> and data_root=<tables>"),
-    call("evaluate", "load_path={run}", "data_root is not set: data_root=<folder that make_arrow.py wrote>"),
+    call("evaluate", "", "evaluate needs load_path=<checkpoint or run folder>, and data_root=<tables> if they moved"),
     call(
         "evaluate",
         "load_path={run} data_root={table} evaluate_ratios=[2]",
@@ -138,7 +137,11 @@ COMMANDS = [
         "load_path={run} data_root={table} routing_class=99",
         "routing_class=99: the table has no such class; give a number from 1 to 6, or one of",
     ),
-    call("routing", "data_root={table}", "routing needs load_path=<checkpoint or run folder> and data_root=<tables>"),
+    call(
+        "routing",
+        "data_root={table}",
+        "routing needs load_path=<checkpoint or run folder>, and data_root=<tables> if they moved",
+    ),
     call("calibrate", "", "calibrate needs load_path=<checkpoint or run folder>, and data_root=<tables> if they moved"),
     call("calibrate", "load_path={run} coverage=1", "coverage=1 must be None or a number above 0 and below 1"),
     call("calibrate", "load_path={run} class_conditional=yes", "class_conditional='yes' must be True or False"),

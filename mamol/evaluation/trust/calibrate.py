@@ -14,7 +14,7 @@ from mamol.core.errors import MamolError
 from mamol.core.files import alone
 from mamol.core.settings import Settings
 from mamol.core.version import VERSION
-from mamol.evaluation.trained import Trained, open_trained, with_tables
+from mamol.evaluation.trained import Trained, open_trained
 from mamol.evaluation.trust.fitting import (
     SPREAD,
     Temperatures,
@@ -59,9 +59,7 @@ def calibrate(settings: Settings) -> tuple[Path, str]:
     Raises:
         MamolError: Something given does not fit, or there are too few validation samples; nothing is written then.
     """
-    if not settings.run.load_path:
-        raise MamolError("calibrate needs load_path=<checkpoint or run folder>, and data_root=<tables> if they moved")
-    trained = open_trained(with_tables(settings, "calibrate").changed(calibrated=False), "calibrate")
+    trained = open_trained(settings.changed(calibrated=False), "calibrate")
     said = said_of(trained, "val")
     table = trained.data.tables["val"]
     samples = max((len(each.label) for each in said), default=0)
