@@ -4,8 +4,10 @@ import os
 import threading
 import time
 from types import FrameType
+from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
+if TYPE_CHECKING:  # Lightning takes seconds, in every process
+    import pytorch_lightning as pl
 
 FIRST = "MAMOL_FIRST_PROCESS"
 """Environment variable with the number of the process that starts the others."""
@@ -26,7 +28,7 @@ def keep_together() -> None:
         threading.Thread(target=_follow, args=(int(os.environ[FIRST]),), daemon=True).start()
 
 
-def end_at_sigterm(trainer: pl.Trainer) -> None:
+def end_at_sigterm(trainer: "pl.Trainer") -> None:
     """Has SIGTERM end a training behind the batch at hand, with several processes as with one.
 
     In the handler of the signal, Lightning 2.6 tells the other processes through the connection that the gradients of
