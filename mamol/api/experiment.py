@@ -25,17 +25,11 @@ from mamol.network import parameters
 from mamol.network.building import network_for
 from mamol.training.calibrations import calibration_of
 from mamol.training.callbacks import History, KeepBest, KeepLast
-from mamol.training.checkpoints import (
-    DAMAGED,
-    checkpoint_file,
-    data_identity,
-    load_into,
-    read_checkpoint,
-    warn_of_other_pixels,
-)
+from mamol.training.checkpoints import DAMAGED, checkpoint_file, data_identity, read_checkpoint
 from mamol.training.machine import decide_threads, devices_of, use_threads
 from mamol.training.module import Classifier
 from mamol.training.quiet import as_a_guest
+from mamol.training.restoring import load_into, warn_of_other_pixels
 from mamol.training.resume import resumable
 from mamol.training.runs import claim_folder, is_rank_zero, undisturbed, wanted_folder
 from mamol.training.trainer import accumulation, make_trainer

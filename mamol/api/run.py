@@ -30,9 +30,10 @@ from mamol.evaluation.report.command import report
 from mamol.evaluation.results import METRICS, read_metrics
 from mamol.evaluation.trained import open_trained
 from mamol.training.calibrations import calibration_of, calibration_path
-from mamol.training.checkpoints import checkpoint_file, read_checkpoint, restore, run_of
+from mamol.training.checkpoints import checkpoint_file, read_checkpoint, run_of
 from mamol.training.machine import batch_on, decide_threads, device_of, use_threads
 from mamol.training.quiet import as_a_guest
+from mamol.training.restoring import restore
 
 
 class Run:

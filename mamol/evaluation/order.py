@@ -32,8 +32,9 @@ from mamol.evaluation.mapinfo import MapInfo
 from mamol.evaluation.mapper import Mapper
 from mamol.evaluation.marking import is_transductive
 from mamol.training.calibrations import calibration_of
-from mamol.training.checkpoints import CheckpointInfo, checkpoint_file, read_checkpoint, restore, run_of
+from mamol.training.checkpoints import CheckpointInfo, checkpoint_file, read_checkpoint, run_of
 from mamol.training.machine import batch_on, device_of
+from mamol.training.restoring import restore
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,9 @@ from mamol.data.tables import AnyTable
 from mamol.evaluation.marking import is_transductive, marked
 from mamol.network.building import check_answers, chosen_inputs
 from mamol.training.calibrations import calibration_of
-from mamol.training.checkpoints import (
-    check_same_network,
-    checkpoint_file,
-    data_identity,
-    read_checkpoint,
-    restore,
-    run_of,
-    warn_of_other_pixels,
-)
+from mamol.training.checkpoints import checkpoint_file, data_identity, read_checkpoint, run_of
 from mamol.training.machine import device_of
+from mamol.training.restoring import check_same_network, restore, warn_of_other_pixels
 from mamol.training.runs import claim_folder, wanted_folder
 
 CONFIG = "config.json"

@@ -9,7 +9,8 @@ from typing import Any
 from mamol.core.errors import MamolError
 from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings
-from mamol.training.checkpoints import SETTINGS, check_same_backbone, check_same_network, read_checkpoint, read_pickle
+from mamol.training.checkpoints import SETTINGS, read_checkpoint, read_pickle
+from mamol.training.restoring import check_same_backbone, check_same_network
 from mamol.training.runs import folder_to_continue
 
 MAY_GROW = "max_epoch"

@@ -21,7 +21,8 @@ from mamol.evaluation.pruned import FOLDER, Pruning, cut_of
 from mamol.evaluation.saliency import shares
 from mamol.network.parameters import count
 from mamol.network.pruning import prunable, pruned
-from mamol.training.checkpoints import read_checkpoint, restore
+from mamol.training.checkpoints import read_checkpoint
+from mamol.training.restoring import restore
 from tests.lines import QUICK, run, trained
 
 QUIET = {"num_gpus": 0, "progress_bar": False, "threads": 1, "precision": 32}

@@ -17,7 +17,8 @@ from mamol.core.pruning import Cut
 from mamol.evaluation.predictions import read_predictions
 from mamol.network.pruning import prunable
 from mamol.network.pruning import pruned as pruned_network
-from mamol.training.checkpoints import read_checkpoint, restore, save_checkpoint
+from mamol.training.checkpoints import read_checkpoint, save_checkpoint
+from mamol.training.restoring import restore
 from tests.faults import saving
 from tests.lines import QUICK, Finished, run, tables
 

@@ -31,7 +31,8 @@ from mamol.evaluation.results import read_metrics
 from mamol.evaluation.statistics import compare
 from mamol.experiments.reproduce.differences import _of_the_samples
 from mamol.experiments.reproduce.plan import fingerprint_of
-from mamol.training.checkpoints import read_checkpoint, restore
+from mamol.training.checkpoints import read_checkpoint
+from mamol.training.restoring import restore
 from mamol.training.resume import stored_settings
 from tests.arrows import content_of, write_again
 from tests.data.imagetext.trees import mmimdb_tree

@@ -17,7 +17,8 @@ from mamol.core.spec import NetworkSpec
 from mamol.network.building import spec_of
 from mamol.networks.resolutions import Norm
 from mamol.networks.volume import SPECTRAL_STRIDE, WIDTHS, VolumeNorm, VolumeUNet, convolution
-from mamol.training.checkpoints import describe, load_into, save_checkpoint
+from mamol.training.checkpoints import describe, save_checkpoint
+from mamol.training.restoring import load_into
 from tests.networks.test_own import batch_of, made, spec
 from tests.pages import ROOT
 from tests.toys import BANDS, CLASSES, GRID, windows

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from mamol.core.errors import MamolError
 from mamol.core.streams import VISUAL
 from mamol.network.network import Network
-from mamol.training.checkpoints import describe, load_into, read_checkpoint, save_checkpoint
+from mamol.training.checkpoints import describe, read_checkpoint, save_checkpoint
+from mamol.training.restoring import load_into
 from tests.toys import shake, tiny_tower, toy_batch, toy_network
 
 DATA = {"dataset": "toy", "protocol": "disjoint", "seed": 0, "fingerprint": "0" * 64}

@@ -10,7 +10,8 @@ import torch
 import mamol
 from mamol.core.errors import MamolError
 from mamol.network.network import Network
-from mamol.training.checkpoints import describe, load_into, read_checkpoint, save_checkpoint
+from mamol.training.checkpoints import describe, read_checkpoint, save_checkpoint
+from mamol.training.restoring import load_into
 from tests.interrupted import assert_same_weights, continued
 from tests.toys import tiny_tower, toy_batch, toy_network
 

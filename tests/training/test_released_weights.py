@@ -14,8 +14,9 @@ from mamol.core.errors import MamolError
 from mamol.network.network import Network
 from mamol.parity.golden import Golden, read_golden
 from mamol.parity.remote import released_network, remote_batch
-from mamol.training.checkpoints import NAMED_BY_OLD_LIGHTNING, load_into, read_checkpoint, read_pickle
+from mamol.training.checkpoints import NAMED_BY_OLD_LIGHTNING, read_checkpoint, read_pickle
 from mamol.training.released_weights import to_our_names
+from mamol.training.restoring import load_into
 from tests.released import Sizes, checkpoint_state, golden_tensors
 from tests.shared import golden_file
 from tests.toys import shake, windows

@@ -11,7 +11,8 @@ import mamol
 from mamol.core.errors import MamolError
 from mamol.data.tables import open_tables
 from mamol.network.building import assemble
-from mamol.training.checkpoints import describe, load_into, read_checkpoint, save_checkpoint
+from mamol.training.checkpoints import describe, read_checkpoint, save_checkpoint
+from mamol.training.restoring import load_into
 from tests.interrupted import assert_same_weights, continued
 from tests.lines import QUICK, run
 from tests.mixtures import small_folder, small_tower
