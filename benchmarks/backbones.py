@@ -127,6 +127,7 @@ def main(arguments: Sequence[str] | None) -> None:
     """Makes the results that are missing, then the table of all that are there."""
     parser = parser_of("python -m benchmarks.backbones", __doc__, modalities="those that are used", epochs=None)
     parser.add_argument("--backbones", default=RANDOM, help=f"as above (default: {RANDOM})")
+    parser.add_argument("--methods", default=",".join(METHODS), help=f"default: {','.join(METHODS)}")
     parser.add_argument("--labels", default="10,100", help="training pixels per class (default: 10,100)")
     options = parser.parse_args(arguments)
     quiet_and_repeatable()
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None) -> None:
     for seed, labels in product(range(options.seeds), map(int, listed(options.labels))):
         backbones = [backbone_of(name, seed) for name in names]
         tables = tables_of(options.root, given, folder / "tables", labels, seed)
-        for (name, backbone), method in product(backbones, METHODS):
+        for (name, backbone), method in product(backbones, listed(options.methods)):
             what = {"labels": labels, "method": method, "backbone": name}
             make = partial(measure, tables, backbone, method, seed, what)
             finished(folder / f"{labels}_{method}_{name}_seed{seed}.json", make)
