@@ -3,7 +3,8 @@
 from os import PathLike, fspath
 from typing import Any
 
-from mamol.api.calls import Made, called
+from mamol.api.calls import called
+from mamol.api.made import Made
 from mamol.core.settings import Settings
 from mamol.evaluation.trust.calibrate import calibrate as fit
 

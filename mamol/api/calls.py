@@ -1,39 +1,17 @@
-"""Calls from Python as commands are: options by keyword, what the machine is told, and folders that were made."""
+"""Calls from Python as commands are: options by keyword, quiet, with the threads of a command."""
 
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from mamol.api.made import Made
 from mamol.core.errors import MamolError
 from mamol.core.options import listed
 from mamol.core.plugins import load_plugins
 from mamol.core.settings import Settings
 from mamol.training.machine import decide_threads, use_threads
 from mamol.training.quiet import as_a_guest
-
-
-@dataclass(frozen=True)
-class Made(os.PathLike[str]):
-    """A folder, and what is to be said of it.
-
-    Attributes:
-        folder: Where it is.
-        report: For people; ``print`` shows it.
-    """
-
-    folder: Path
-    report: str
-
-    def __fspath__(self) -> str:
-        """The folder."""
-        return str(self.folder)
-
-    def __str__(self) -> str:
-        """The report."""
-        return self.report
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:

@@ -3,7 +3,8 @@
 from os import PathLike, fspath
 from typing import Any
 
-from mamol.api.calls import Made, called
+from mamol.api.calls import called
+from mamol.api.made import Made
 from mamol.core.errors import MamolError
 from mamol.core.settings import Settings
 from mamol.evaluation.export_run import export_run

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from mamol.api.calls import Made, refuse_processes, settings_of
+from mamol.api.calls import refuse_processes, settings_of
+from mamol.api.made import Made
 from mamol.backbones.mixture.folder import FOLDER, fill_pretrained
 from mamol.backbones.mixture.tower import NAMED, Sizes
 from mamol.core.backbone import chosen_blocks

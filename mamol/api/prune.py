@@ -4,7 +4,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from mamol.api.calls import Made, called
+from mamol.api.calls import called
+from mamol.api.made import Made
 from mamol.backbones.mixture.folder import FOLDER, is_pretrained
 from mamol.core.errors import MamolError
 from mamol.core.settings import Settings

@@ -3,7 +3,7 @@
 from os import PathLike, fspath
 from typing import Any
 
-from mamol.api.calls import Made
+from mamol.api.made import Made
 from mamol.api.run import load
 from mamol.core.settings import Settings
 from mamol.evaluation.report.command import report as write_report

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mamol.api.adapter import save_adapter
-from mamol.api.calls import Made, settings_of
+from mamol.api.calls import settings_of
+from mamol.api.made import Made
 from mamol.core.errors import MamolError
 from mamol.core.network import AnyNetwork
 from mamol.core.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
-from mamol.api.calls import Made
+from mamol.api.made import Made
 from mamol.core.errors import MamolError
 from mamol.core.options import listed
 from mamol.core.plugins import load_plugins

@@ -20,8 +20,8 @@ from mamol.training.quiet import quiet
 from mamol.training.runs import is_rank_zero
 
 if TYPE_CHECKING:
-    from mamol.api.calls import Made
     from mamol.api.experiment import Experiment
+    from mamol.api.made import Made
 
 COMPUTING = ("predict", "evaluate", "routing", "calibrate", "prune", "merge", "export", "report", "params")
 """Commands that compute in this process; training decides on its threads itself."""

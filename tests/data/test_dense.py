@@ -93,7 +93,7 @@ def test_labels_of_other_splits_never_reach_a_loss(options: Options) -> None:
     def batches() -> list[np.ndarray]:
         data = MultimodalData(options.out, batch_size=16, seed=1)
         data.serve_pixels(None)
-        loaded = list(data._loader("train"))
+        loaded = list(data.loader("train"))
         return [batch[key].numpy() for batch in loaded for key in ("label", "hsi", "lidar", "available")]
 
     before = batches()
@@ -130,7 +130,7 @@ def test_pixels_that_no_present_sensor_saw_do_not_train(tiny_root: Path, options
     prepare(options)
     data = MultimodalData(options.out, ("lidar", "hsi"), batch_size=999)
     data.serve_pixels(0)
-    (batch,) = data._loader("train")
+    (batch,) = data.loader("train")
     alone = (batch["available"][:, 0] & ~batch["available"][:, 1]).numpy()
     unseen = np.isnan(batch["lidar"].numpy()[:, 0]) & alone[:, None, None]
     labels, known = batch["label"].numpy(), DenseLabels(SceneTable.open(options.out / "train.arrow"))

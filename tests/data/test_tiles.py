@@ -211,7 +211,7 @@ def test_labels_of_other_splits_never_reach_a_loss(root: Path, tmp_path: Path) -
     known = painted(train).reshape(26, 32)
     data = MultimodalData(tmp_path, batch_size=100, seed=1)
     data.serve_pixels(None)
-    (batch,) = data._loader("train")
+    (batch,) = data.loader("train")
     shift = data.shifts.draw(len(train), 1, 0) if data.shifts else np.zeros(0)
     assert shift.any()
     neighbours = 0

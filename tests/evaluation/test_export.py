@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 import mamol
-from mamol.api.calls import Made
+from mamol.api.made import Made
 from mamol.core.errors import MamolError
 from mamol.core.seal import read_sealed_json
 from mamol.evaluation import export_run, onnxfile

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import mamol
-from mamol.api.calls import Made
+from mamol.api.made import Made
 from mamol.backbones.architectures import TINY
 from mamol.backbones.clip import VisualTower
 from mamol.backbones.openclip import vision_transformer

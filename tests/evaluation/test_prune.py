@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import mamol
-from mamol.api.calls import Made
+from mamol.api.made import Made
 from mamol.core.errors import MamolError
 from mamol.core.files import new_folder
 from mamol.core.pruning import Cut

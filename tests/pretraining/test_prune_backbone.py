@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mamol
-from mamol.api.calls import Made
+from mamol.api.made import Made
 from mamol.api.pretrain import pretraining
 from mamol.backbones.mixture.folder import read_pretrained
 from mamol.backbones.mixture.tower import NAMED

@@ -8,7 +8,7 @@ import pytest
 
 import make_arrow
 import mamol
-from mamol.api.calls import Made
+from mamol.api.made import Made
 from mamol.data.scenes import load_scene
 from mamol.data.synthetic import write_synthetic_scene
 from mamol.evaluation.grid import evaluate

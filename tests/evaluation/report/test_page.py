@@ -13,7 +13,7 @@ import rasterio
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from mamol.api.calls import Made
+from mamol.api.made import Made
 from tests.evaluation.report.conftest import Reported
 from tests.evaluation.report.test_report import PATTERNS, band, content_of
 

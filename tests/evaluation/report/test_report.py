@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import rasterio
 
-from mamol.api.calls import Made
+from mamol.api.made import Made
 from mamol.core.calibration import AS_IS, ByPattern, Curve, PatternCalibration
 from mamol.core.errors import MamolError
 from mamol.data.scenes import load_scene
