@@ -48,9 +48,7 @@ def trained_run(folder: Path) -> tuple[mamol.Run, Path]:
         folder: Where all of it goes.
     """
     scene = write_synthetic_scene(folder / "raw", height=SMALLEST_SIDE, width=SMALLEST_SIDE)
-    tables = mamol.build_tables(
-        scene, dataset="synthetic", modalities="hsi,lidar", out=folder / "tables", protocol="random", **SIZES
-    )
+    tables = mamol.build_tables(scene, dataset="synthetic", modalities="hsi,lidar", out=folder / "tables", **SIZES)
     plain = {"backbone": "tiny", "num_gpus": 0, "progress_bar": False, "log_dir": str(folder / "runs")}
     return mamol.train(tables, **plain, max_epoch=1, batch_size=16, per_gpu_batchsize=16), scene
 

@@ -57,15 +57,14 @@ def plain_form(network: MaskedAutoencoder) -> PlainAutoencoder:
     return plain
 
 
-def autoencoder(size: str, grid: int = WINDOW) -> MaskedAutoencoder:
+def autoencoder(size: str) -> MaskedAutoencoder:
     """Houston's two sensors, the default mixtures.
 
     Args:
         size: Name of the tower's size.
-        grid: Pixels of a side of the windows.
     """
     sensors = [Modality(name, WINDOWS, bands) for name, bands in HOUSTON.items()]
-    return MaskedAutoencoder(Sizes.named(size, sensors, grid), [sensors], MASK_RATIO)
+    return MaskedAutoencoder(Sizes.named(size, sensors, WINDOW), [sensors], MASK_RATIO)
 
 
 def windows_of(patterns: list[tuple[bool, bool]]) -> Batch:

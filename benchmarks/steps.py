@@ -10,6 +10,7 @@ from benchmarks.plain import PlainNetwork, no_output
 from benchmarks.straight import sum_of
 from benchmarks.workload import (
     BATCH_OF_8,
+    WINDOW,
     Batch,
     batch,
     frozen_tower,
@@ -27,7 +28,7 @@ from mamol.tasks.single_label import SingleLabel
 
 OURS, PLAIN, COMPLETE = "ours", "all streams and tokens, plain", "the same windows without holes"
 HOLES, WITHOUT = "with holes", "the same step without it"
-_HOLES = "5 of 14 rows of every window of HSI were not seen"
+_HOLES = f"{WINDOW // 3} of {WINDOW} rows of every window of HSI were not seen"
 
 
 class PlainDistillation(nn.Module):

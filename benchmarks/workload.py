@@ -65,10 +65,10 @@ def labelled_pixels(data: Batch) -> Batch:
     return data | {"label": torch.randint(len(CLASSES), shape, generator=generator)}
 
 
-def with_holes(data: Batch, modality: str = "hsi", rows: int = 5) -> Batch:
-    """The batch with windows of a modality whose first rows the sensor did not see, as the data path serves them."""
+def with_holes(data: Batch, modality: str = "hsi") -> Batch:
+    """The batch with windows of a modality, of whose rows the sensor did not see the first third; NaN is there."""
     windows = data[modality].clone()
-    windows[:, :, :rows] = torch.nan
+    windows[:, :, : WINDOW // 3] = torch.nan
     return data | {modality: windows}
 
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import benchmarks.__main__ as program
-import mamol
-from benchmarks import loading, mapping, page, pretraining, steps, straight, tables
+from benchmarks import loading, mapping, page, pretraining, steps, straight, tables, workload
 from benchmarks.harness import Figure
 from benchmarks.plain import PlainNetwork, no_output
 from benchmarks.workload import batch, labelled_pixels, step_of, with_holes
@@ -28,6 +27,13 @@ def names(figures: list[Figure]) -> list[str]:
     """Of figures that were measured."""
     assert all(figure.value is not None and figure.value > 0 for figure in figures)
     return [figure.name for figure in figures]
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of 4 × 4 pixels, as figures are only looked at for being there."""
+    for module in (workload, pretraining):
+        monkeypatch.setattr(module, "WINDOW", GRID)
 
 
 def same_gradients(ours: nn.Module, plain: nn.Module) -> None:
@@ -84,14 +90,12 @@ def test_there_is_nothing_to_distil_without_a_compensator() -> None:
 
 
 def test_the_plain_autoencoder_has_our_loss_and_computes_hidden_tokens_and_unused_experts(
-    monkeypatch: pytest.MonkeyPatch,
+    small_windows: None,
 ) -> None:
     sensors = [Modality(name, WINDOW, bands) for name, bands in pretraining.HOUSTON.items()]
     sizes = Sizes(16, 2, 2, 24, 4, 4, 1, (1,), tuple(sensors))
     ours = MaskedAutoencoder(sizes, [sensors], pretraining.MASK_RATIO)
     randomise(ours, 0, 0.3)
-    monkeypatch.setattr("benchmarks.workload.WINDOW", 4)
-    monkeypatch.setattr(pretraining, "WINDOW", 4)
     data, plain = pretraining.windows_of([(True, True), (True, False)]), pretraining.plain_form(ours)
     losses, tokens = [], []
     for network in (ours, plain):
@@ -136,7 +140,7 @@ def test_a_map_that_is_something_else_is_not_timed(tmp_path: Path, monkeypatch: 
         mapping.compared(drawing, 1)
 
 
-def test_steps_are_measured_on_the_tiny_tower() -> None:
+def test_steps_are_measured_on_the_tiny_tower(small_windows: None) -> None:
     assert names(steps.run("tiny", rounds=1)) == [
         "training step, dense head",
         "training step, dense head, with holes",
@@ -146,16 +150,16 @@ def test_steps_are_measured_on_the_tiny_tower() -> None:
     ]
 
 
-def test_options_that_are_off_and_pre_training_are_measured() -> None:
+def test_options_that_are_off_pre_training_and_maps_are_measured(small_windows: None) -> None:
     assert names(straight.run("tiny", rounds=1)) == ["options that are off"]
     assert names(pretraining.run("tiny", rounds=1)) == ["pre-training step"]
-    assert names(mapping.run(rounds=1, shapes={"pixels": (14, 14)})) == ["map, dense"]
+    assert names(mapping.run(rounds=1, shapes={"pixels": (GRID, 2 * GRID)})) == ["map, dense"]
 
 
 def test_holes_and_labels_of_pixels_are_what_they_say() -> None:
     data = batch([(True, True), (False, True)])
     seen = ~with_holes(data)["hsi"].isnan()
-    assert seen.float().mean() == pytest.approx(9 / 14)
+    assert seen.float().mean() == pytest.approx(10 / 14)
     assert torch.equal(with_holes(data)["lidar"], data["lidar"])
     assert labelled_pixels(data)["label"].shape == (2, 14, 14)
 
@@ -184,24 +188,23 @@ def test_a_batch_that_is_another_one_is_not_timed(tmp_path: Path, monkeypatch: p
         tables.loading("a scene", table, tmp_path, 1)
 
 
-def test_the_passes_of_a_page_are_made_again(
-    finished_run: Path, table_folder: Path, corner_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained = mamol.load(finished_run, data_root=str(table_folder), num_gpus=0, progress_bar=False)
-    passes = page.recorded(page.page_of(trained, corner_folder, 2))
-    samples, patterns = 36, 7
-    seen = [sum(len(batch["available"]) for _, batch, traced, _ in passes if traced is which) for which in (0, 1)]
-    assert seen == [samples * patterns + 4 * patterns, samples * patterns]  # scores and maps; routing
-    made: list[Any] = []
-    features = Network.features
-    monkeypatch.setattr(Network, "features", lambda *given, **rest: made.append(features(*given, **rest)))
-    page.replayed(passes)
-    assert len(made) == len(passes)
-
-
-def test_a_page_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_measured_against_the_passes_that_it_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "SIZES", {"patch_size": 4, "train_per_class": 4, "val_per_class": 1, "test_per_class": 2})
-    assert names(page.run(rounds=1, preview=2)) == ["page of a run"]
+    asked: list[page.Pass] = []
+    monkeypatch.setattr(page, "recorded", lambda made, record=page.recorded: asked.extend(record(made)) or asked)
+    (figure,) = page.run(rounds=1, preview=2)
+    assert names([figure]) == ["page of a run"]
+    assert f"{len(asked)} passes of " in figure.note
+    said, routed = (
+        sum(len(batch["available"]) for _, batch, traced, _ in asked if traced == which) for which in (False, True)
+    )
+    samples, patterns, pixels = 12, 3, 4
+    assert (said, routed) == (patterns * (samples + pixels), patterns * samples)
+    computed: list[Any] = []
+    features = Network.features
+    monkeypatch.setattr(Network, "features", lambda *given, **rest: computed.append(features(*given, **rest)))
+    page.replayed(asked)
+    assert len(computed) == len(asked)
 
 
 def test_all_of_them_are_run_by_the_command() -> None:
