@@ -6,7 +6,9 @@ The plain way is the network's own forward pass on the windows that the map need
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ from mamol.training.machine import CPU_BATCH
 WHOLE, PLAIN, BLOCKS = "map", "forward passes on windows cut beforehand", "block by block"
 ENDINGS = (".tif", ".npy", ".csv")
 """Of the files; the picture has at most 1500 rows and columns, whatever the map has."""
-SHAPES = {"class": (6, 16), "pixels": (4 * WINDOW, 8 * WINDOW)}
+SHAPES = {"class": (4, 16), "pixels": (4 * WINDOW, 8 * WINDOW)}
 LIMIT = 1.15
 
 
@@ -135,7 +137,7 @@ class Drawing:
         return said.reshape(height, width, -1)
 
 
-def run(backbone: str = "tiny", rounds: int = 3, shapes: Mapping[str, tuple[int, int]] = SHAPES) -> list[Figure]:
+def run(backbone: str = "tiny", rounds: int = 2, shapes: Mapping[str, tuple[int, int]] = SHAPES) -> list[Figure]:
     """The three figures.
 
     Args:
@@ -159,18 +161,15 @@ def compared(drawing: Drawing, rounds: int) -> list[Figure]:
         drawing: Its windows do not overlap, if its head is dense.
         rounds: Timed maps of each.
     """
-    batches, whole = drawing.batches(), drawing.whole()
-    said = drawing.plain(batches)
-    np.testing.assert_allclose(said.max(2), whole.confidence, atol=1e-5)
-    np.testing.assert_array_equal(said.argmax(2) + 1, whole.classes)
+    batches, dense = drawing.batches(), drawing.mapper.network.dense
     ways: dict[str, Callable[[], object]] = {WHOLE: drawing.whole, PLAIN: lambda: drawing.plain(batches)}
-    dense = drawing.mapper.network.dense
     if not dense:
-        blocks = drawing.in_blocks()
-        for part in ("classes", "confidence", "sensors"):
-            np.testing.assert_array_equal(getattr(blocks, part), getattr(whole, part))
         ways[BLOCKS] = drawing.in_blocks
-    seconds = alternate(ways, rounds)
+    made: dict[str, Any] = {}
+    seconds = alternate({name: partial(_keep, made, name, way) for name, way in ways.items()}, rounds)
+    whole: Block = made[WHOLE]
+    np.testing.assert_allclose(made[PLAIN].max(2), whole.confidence, atol=1e-5)
+    np.testing.assert_array_equal(made[PLAIN].argmax(2) + 1, whole.classes)
     height, width = whole.classes.shape
     pixel = 1000 * float(np.median(seconds[WHOLE])) / (height * width)
     sensors = len(drawing.mapper.network.spec.names)
@@ -180,6 +179,13 @@ def compared(drawing: Drawing, rounds: int) -> list[Figure]:
     name = "map, dense" if dense else "map, class token"
     found = [ratio_figure(name, seconds, WHOLE, PLAIN, at_most=LIMIT, note=what)]
     if not dense:
+        for part in ("classes", "confidence", "sensors"):
+            np.testing.assert_array_equal(getattr(made[BLOCKS], part), getattr(whole, part))
         same = f"{drawing.rows} rows at once, kept on the disk, equal to the bit"
         found.append(ratio_figure("map, block by block", seconds, BLOCKS, WHOLE, at_most=1.05, note=same))
     return found
+
+
+def _keep(made: dict[str, Any], name: str, way: Callable[[], object]) -> None:
+    """Notes what a way made, to be compared."""
+    made[name] = way()

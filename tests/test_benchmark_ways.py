@@ -133,7 +133,7 @@ def test_maps_are_what_the_network_says_of_their_windows(head: str, tmp_path: Pa
 
 def test_a_map_that_is_something_else_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = toy_network()
-    drawing = mapping.Drawing.of(network, (GRID, GRID), tmp_path)
+    drawing = mapping.Drawing.of(network, (GRID, GRID), tmp_path, batch=GRID)
     right = drawing.plain(drawing.batches())
     monkeypatch.setattr(mapping.Drawing, "plain", lambda self, batches: right[::-1])
     with pytest.raises(AssertionError):
