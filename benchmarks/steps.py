@@ -1,9 +1,11 @@
 """Training steps beside that of the paper's model: a dense head, holes, distillation. All on the tiny tower."""
 
 from copy import deepcopy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from benchmarks.harness import Figure, alternate, ratio_figure
 from benchmarks.plain import PlainNetwork, no_output
@@ -22,6 +24,7 @@ from benchmarks.workload import (
     with_holes,
 )
 from mamol.data.missing import incomplete_patterns
+from mamol.heads.class_token import ClassTokenHead
 from mamol.network.compensator import Compensator, Outcome, distance, divergence, weight_at
 from mamol.network.network import Network
 from mamol.tasks.single_label import SingleLabel
@@ -57,7 +60,7 @@ class PlainDistillation(nn.Module):
         Args:
             batch: With complete samples.
         """
-        available, head = batch["available"], self.network.head
+        available, head = batch["available"], cast(ClassTokenHead, self.network.head)
         features, _ = self.compensator(self.network.features(batch), available, None)
         loss = SingleLabel().loss(head(features, available), batch["label"])
         complete = available.all(1)
@@ -67,7 +70,7 @@ class PlainDistillation(nn.Module):
         there = _held(self.network.features({**whole, "available": drawn}))
         filled, _ = self.compensator(there, drawn, None)
         full = _held(self.network.features(whole))
-        said = nn.functional.linear(torch.cat(list(filled.values()), 1), head.weight.detach(), head.bias.detach())
+        said = functional.linear(torch.cat(list(filled.values()), 1), head.weight.detach(), head.bias.detach())
         student, teacher = Outcome(filled, said), Outcome(full, head(full, whole["available"]).detach())
         return loss + weight_at(self.progress) * distance(student, teacher) + divergence(filled, drawn)
 

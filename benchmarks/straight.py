@@ -19,6 +19,7 @@ from mamol.backbones.clip import VisualTower
 from mamol.embeddings.window import WindowEmbedding
 from mamol.heads.class_token import ClassTokenHead
 from mamol.methods.mamol import MaMOL, MaMOLLayer
+from mamol.methods.router import Router
 from mamol.network.network import Network
 from mamol.tasks.single_label import SingleLabel
 
@@ -92,8 +93,8 @@ def _attended(heads: nn.MultiheadAttention, h: Tensor, queries: int) -> Tensor:
 
 def _experts(layer: MaMOLLayer, z: Tensor, pattern: Tensor, bits: Tensor) -> Tensor:
     """Router, gates in the rank space, one product down and one up."""
-    router = cast(nn.Module, layer.router)
-    hidden, out = cast(nn.Linear, router.hidden), cast(nn.Linear, router.out)
+    router = cast(Router, layer.router)
+    hidden, out = router.hidden, router.out
     width = z.shape[-1]
     shift = functional.linear(pattern[:, None], hidden.weight[:, width:], hidden.bias)
     logits = out(functional.gelu(functional.linear(z, hidden.weight[:, :width]) + shift))

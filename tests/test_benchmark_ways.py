@@ -65,7 +65,7 @@ def test_the_straight_line_is_our_network(m: int) -> None:
     for logits in (plain(data), network(data)[0]):
         logits.square().mean().backward()
     same_gradients(network.embedding, plain.embedding)
-    same_gradients(network.method.layers, plain.layers)  # type: ignore[arg-type]
+    same_gradients(network.method.layers, plain.layers)
 
 
 def test_plain_distillation_teaches_what_ours_teaches() -> None:
@@ -115,7 +115,7 @@ def _tokens_of_experts(network: MaskedAutoencoder) -> list[int]:
     def keep(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
         found.append(given[0].shape[:-1].numel())
 
-    for expert in network.tower.weights.layers[1].feed_forward.each():  # type: ignore[union-attr, operator]
+    for expert in network.tower.weights.layers[1].feed_forward.each():
         expert.register_forward_hook(keep)
     return found
 
