@@ -6,15 +6,37 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import cost, encoder, gpu, loading, maps, mapsizes, memory, report, step
+from benchmarks import (
+    cost,
+    encoder,
+    gpu,
+    loading,
+    mapping,
+    maps,
+    mapsizes,
+    memory,
+    page,
+    pretraining,
+    report,
+    step,
+    steps,
+    straight,
+    tables,
+)
 from benchmarks.harness import Figure, quiet_and_repeatable
 from mamol.core.errors import MamolError
 from mamol.core.files import write_json
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "step": step.run,
+    "steps": steps.run,
+    "straight": straight.run,
+    "pretraining": pretraining.run,
     "encoder": encoder.run,
     "loading": loading.run,
+    "tables": tables.run,
+    "mapping": mapping.run,
+    "page": page.run,
     "memory": memory.run,
     "maps": maps.run,
     "mapsizes": mapsizes.run,

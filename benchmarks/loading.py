@@ -18,6 +18,8 @@ OURS, NESTED = "ours", "nested lists, row by row"
 BATCH = 128
 BANDS = 144
 SAMPLES = 256
+FILES = {"hsi": "HSI", "lidar": "LiDAR"}
+"""Modality to its raw file without ending, and the variable in it."""
 
 
 def run(rounds: int = 5) -> list[Figure]:
@@ -48,9 +50,30 @@ def run(rounds: int = 5) -> list[Figure]:
     ]
 
 
-def write_table(root: Path) -> Path:
-    """A training table of 256 random samples, made from a raw scene by the program's own command."""
-    rng = np.random.default_rng(0)
+def write_table(root: Path, layout: str = "patches", scenes: int = 1) -> Path:
+    """A training table of 256 random samples, made from raw scenes by the program's own command.
+
+    Args:
+        root: Folder of the raw files, or of those of each scene.
+        layout: Of the table.
+        scenes: How many.
+    """
+    if scenes == 1:
+        _write_scene(root, 0)
+    else:
+        names = [f"scene{number}" for number in range(scenes)]
+        for number, name in enumerate(names):
+            _write_scene(root / name, number)
+        (root / "scene.json").write_text(json.dumps({"scenes": names}))
+    out = root / "table"
+    per_class = SAMPLES // 2
+    prepare(Options("scene", root, out, train_per_class=per_class, test_per_class=1, val_per_class=0, layout=layout))
+    return out / "train.arrow"
+
+
+def _write_scene(folder: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    folder.mkdir(exist_ok=True)
     height, width = 20, 40
     rasters = {
         "HSI": rng.normal(size=(height, width, BANDS)).astype(np.float32),
@@ -58,18 +81,14 @@ def write_table(root: Path) -> Path:
         "Label": np.repeat([[1, 2]], width // 2, axis=1).repeat(height, axis=0).astype(np.uint8),
     }
     for name, raster in rasters.items():
-        savemat(root / f"{name}.mat", {name: raster})
+        savemat(folder / f"{name}.mat", {name: raster})
     description = {
-        "name": "random",
-        "modalities": {"hsi": {"file": "HSI.mat"}, "lidar": {"file": "LiDAR.mat"}},
+        "name": folder.name,
+        "modalities": {name: {"file": f"{file}.mat"} for name, file in FILES.items()},
         "labels": {"file": "Label.mat"},
         "classes": ["left", "right"],
     }
-    (root / "scene.json").write_text(json.dumps(description))
-    out = root / "table"
-    per_class = SAMPLES // 2
-    prepare(Options("scene", root, out, train_per_class=per_class, test_per_class=1, val_per_class=0))
-    return out / "train.arrow"
+    (folder / "scene.json").write_text(json.dumps(description))
 
 
 def write_nested(table: SceneTable, path: Path) -> Path:

@@ -4,7 +4,7 @@ Written from the description in ``docs/FIDELITY.md`` and the paper, with open_cl
 
 * both streams of every sample are encoded, absent ones filled with ones; their features are zeroed afterwards,
   sample by sample;
-* all tokens go through all blocks, though only the class token is read;
+* all tokens go through all blocks, also where only the class token is read;
 * each expert is two products over all tokens, one expert after the other, the gate applied at full token width;
 * ψ(m) is repeated for every token and concatenated to it in front of the router;
 * ``Linear(d, d)`` of GELU stands behind the sum of the experts.
@@ -21,10 +21,9 @@ from typing import cast
 import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mamol.backbones.clip import VisualTower
-from mamol.heads.class_token import ClassTokenHead
+from mamol.core.head import ALL
 from mamol.methods.mamol import MaMOL, MaMOLLayer
 from mamol.network.network import Network
 
@@ -106,24 +105,29 @@ class PlainNetwork(nn.Module):
         width = network.tower.width
         self.modalities = network.spec.names
         self.tower = cast(VisualTower, network.tower)
-        self.embedding, self.head = deepcopy(network.embedding), deepcopy(cast(ClassTokenHead, network.head))
+        self.embedding, self.head = deepcopy(network.embedding), deepcopy(network.head)
         self.psi = deepcopy(cast(nn.Linear, method.pattern_embedding))
         self.experts = nn.ModuleDict(
             {block: PlainExperts(cast(MaMOLLayer, layer), width, output) for block, layer in method.layers.items()}
         )
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Logits (B, K) of a batch as the data module gives it."""
+        """Logits of a batch as the data module gives it: (B, K), or (B, P, P, K) of a dense head."""
+        logits: Tensor = self.head(self.features(batch), batch["available"])
+        return logits
+
+    def features(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the head sees: of each modality (B, output_dim), or (B, T, output_dim) of all tokens."""
         available = batch["available"]
-        features = [self._encode(i, batch[name], available) for i, name in enumerate(self.modalities)]
+        features = {name: self._encode(i, batch[name], available) for i, name in enumerate(self.modalities)}
         for sample, present in enumerate(available.tolist()):
-            for feature, is_there in zip(features, present, strict=True):
+            for feature, is_there in zip(features.values(), present, strict=True):
                 if not is_there:
                     feature[sample] = 0
-        return functional.linear(torch.cat(features, 1), self.head.weight, self.head.bias)
+        return features
 
     def _encode(self, number: int, windows: Tensor, available: Tensor) -> Tensor:
-        """Features (B, output_dim) of one modality of all samples, absent ones included."""
+        """The features of one modality of all samples, absent ones included."""
         windows = windows.clone()
         windows[~available[:, number]] = FILL
         visual, bits = self.tower.visual, available.float()
@@ -138,4 +142,5 @@ class PlainNetwork(nn.Module):
             x = x + block.attention(block.ln_1(x))
             z = block.ln_2(x)
             x = x + block.mlp(z) + self.experts[str(layer)](z, pattern, bits)
-        return visual.ln_post(x)[:, 0] @ visual.proj
+        read = visual.ln_post(x)
+        return (read[:, 1:] if self.head.reads == ALL else read[:, 0]) @ visual.proj

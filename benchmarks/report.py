@@ -26,6 +26,12 @@ the figure is the median over the rounds, in processor time of one thread (on a 
 The *released way, plain* is the released code's procedure in simple form (`benchmarks/plain.py`): both streams of every
 sample encoded and then zeroed, experts one by one over all tokens, output projection, all tokens through all blocks. It
 shares the frozen tower, so both sides have the same weights and the same activation.
+
+The other references are plain forms of ours, which give the same logits, losses, batches or maps: the released way
+without its output projection (a dense head; distillation in three full passes), the default network *in a straight
+line*, without a branch for any option (`benchmarks/straight.py`), a masked autoencoder of all tokens and all experts
+(`benchmarks/pretraining.py`), forward passes on windows cut beforehand (`benchmarks/mapping.py`), slices of the rasters
+with numpy (`benchmarks/tables.py`), and the network's own passes behind the page of a run (`benchmarks/page.py`).
 """
 
 

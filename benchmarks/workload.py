@@ -34,11 +34,18 @@ def frozen_tower(backbone: str = BACKBONE) -> Backbone:
 
 
 def network(
-    tower: Backbone, modalities: Mapping[str, int] = HOUSTON, backbone: str = BACKBONE, method: str = "mamol"
+    tower: Backbone,
+    modalities: Mapping[str, int] = HOUSTON,
+    backbone: str = BACKBONE,
+    method: str = "mamol",
+    *,
+    head: str = "class",
+    compensate: bool = False,
 ) -> Network:
     """MaMOL, or another method, with its default options."""
     inputs = tuple(Modality(name, WINDOWS, bands) for name, bands in modalities.items())
-    return Network(NetworkSpec(backbone, method, inputs, CLASSES, WINDOW), {VISUAL: tower})
+    options = {"compensate": compensate}
+    return Network(NetworkSpec(backbone, method, inputs, CLASSES, WINDOW, head=head, options=options), {VISUAL: tower})
 
 
 def batch(available: Sequence[Sequence[bool]], modalities: Mapping[str, int] = HOUSTON) -> Batch:
@@ -49,6 +56,20 @@ def batch(available: Sequence[Sequence[bool]], modalities: Mapping[str, int] = H
         name: torch.randn(count, bands, WINDOW, WINDOW, generator=generator) for name, bands in modalities.items()
     }
     return windows | {"available": torch.tensor(available), "label": torch.arange(count) % len(CLASSES)}
+
+
+def labelled_pixels(data: Batch) -> Batch:
+    """The batch with a random class at every pixel, as a dense head learns from."""
+    generator = torch.Generator().manual_seed(1)
+    shape = len(data["label"]), WINDOW, WINDOW
+    return data | {"label": torch.randint(len(CLASSES), shape, generator=generator)}
+
+
+def with_holes(data: Batch, modality: str = "hsi") -> Batch:
+    """The batch with windows of a modality, of whose rows the sensor did not see the first third; NaN is there."""
+    windows = data[modality].clone()
+    windows[:, :, : WINDOW // 3] = torch.nan
+    return data | {modality: windows}
 
 
 def both_missing(samples: int, rate: float) -> list[tuple[bool, bool]]:
@@ -65,19 +86,24 @@ def present_streams(data: Batch) -> int:
 
 
 def loss_of(model: nn.Module, data: Batch) -> Tensor:
-    """Mean cross-entropy of a network or of its plain form."""
+    """Mean cross-entropy of a network or of its plain form; of a dense head over all pixels."""
     output = model(data)
     logits = output[0] if isinstance(output, tuple) else output
-    return functional.cross_entropy(logits, data["label"])
+    return functional.cross_entropy(logits.flatten(0, -2), data["label"].flatten())
 
 
 def training_step(model: nn.Module, data: Batch) -> Callable[[], None]:
     """A step with the default optimiser: forward, backward, update."""
+    return step_of(model, lambda: loss_of(model, data))
+
+
+def step_of(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    """As ``training_step``, of another loss."""
     optimizer = optimiser(model, "adamw", 1e-4, 2e-2)
 
     def step() -> None:
         optimizer.zero_grad()
-        loss_of(model, data).backward()
+        loss().backward()
         optimizer.step()
 
     return step
