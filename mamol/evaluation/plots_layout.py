@@ -84,7 +84,8 @@ def heading(text: str) -> Patch:
     Args:
         text: The line.
     """
-    return Patch(facecolor="none", edgecolor="none", label=f"$\\bf{{{text}}}$" if text else " ")
+    bold = text.replace(" ", r"\ ").replace("%", r"\%")
+    return Patch(facecolor="none", edgecolor="none", label=f"$\\bf{{{bold}}}$" if text else " ")
 
 
 def is_heading(handle: Patch) -> bool:
