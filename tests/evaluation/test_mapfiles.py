@@ -249,6 +249,8 @@ def test_the_picture_of_a_map_with_sets_shows_their_sizes() -> None:
     brightness = [int(found.sum(dtype=int)) for found in colours]
     assert brightness == sorted(brightness, reverse=True)
     assert brightness[0] == 3 * 255
+    corners = [(round(axes.get_position().x0, 2), round(axes.get_position().y0, 2)) for axes in figure.axes]
+    assert (len({x for x, _ in corners}), len({y for _, y in corners})) == (2, 2)
     (legend,) = figure.legends
     painted = {key.get_label(): key.get_facecolor() for key in legend.get_patches()}
     for number, text in enumerate(("1 class", "2 classes", "3 classes"), 1):
