@@ -96,12 +96,11 @@ class MapFiles:
         for block in self.blocks():
             chosen = slice(-row % step, None, step), slice(None, None, step)
             # Copies: views would keep all blocks in memory.
-            parts.append({name: getattr(block, name)[chosen].copy() for name in names})
+            parts.append(Block(**{name: getattr(block, name)[chosen].copy() for name in names}))
             row += len(block.classes)
-        shown = Block(**{name: np.concatenate([part[name] for part in parts]) for name in names})
         place = self.info.transform
         transform = place @ Affine.scale(step) if place is not None else None
-        return map_figure(shown, self.info, transform, self.shape)
+        return map_figure(Block.joined(parts), self.info, transform, self.shape)
 
     def _joined(self, part: str) -> np.ndarray:
         """One array of the whole map."""

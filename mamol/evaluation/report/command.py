@@ -39,7 +39,7 @@ def report(settings: Settings) -> tuple[Path, str]:
     given = with_tables(settings, "report")
     trained = open_trained(given, "report")
     chosen = wanted_patterns(trained.modalities, given.prune.patterns)
-    order = order_of(given, lambda names: chosen) if given.predict.scene else None
+    order = order_of(given, chosen) if given.predict.scene else None
     masks = draw_masks(trained, given.evaluate.evaluate_ratios, given.evaluate.evaluate_types)
     for other in given.report.compare:  # mistakes in them are told before anything is computed
         open_other(given, other)
