@@ -119,7 +119,7 @@ def _chosen(block: Block, pixels: Places, points: Places) -> Block:
         block.classes[here],
         block.confidence[here],
         block.sensors[here],
-        None if said is None else said[:, *there],
+        None if said is None else said[:, there[0], there[1]],
         None if sizes is None else sizes[there],
     )
 

@@ -11,7 +11,7 @@ MOST_PIXELS = 1_000_000
 """Of a map; of a larger one every n-th is shown."""
 MOST_POINTS = 200
 """Rows or columns of points with probabilities and measured values."""
-POINT_BYTES = 2_500_000
+POINT_BYTES = 2_200_000
 """Of everything that is known at the points; there are fewer points where classes and bands are many."""
 
 
