@@ -50,6 +50,16 @@ class Block:
     probabilities: np.ndarray | None = None
     set_size: np.ndarray | None = None
 
+    @classmethod
+    def joined(cls, parts: Sequence["Block"]) -> "Block":
+        """Blocks below each other as one.
+
+        Args:
+            parts: One or more, from above.
+        """
+        names = [name for name, part in vars(parts[0]).items() if part is not None]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts], axis=-2) for name in names})
+
 
 def code_type(count: int) -> type[np.unsignedinteger]:
     """The smallest type of class codes, 0 among them.

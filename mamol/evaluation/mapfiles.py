@@ -14,6 +14,7 @@ from scipy.io import savemat
 
 from mamol.core.errors import MamolError
 from mamol.core.files import replacing
+from mamol.evaluation.blocks import Block
 from mamol.evaluation.layers import Blocks, Layer, layers_of, write_layer
 from mamol.evaluation.mapinfo import UNDECIDED, MapInfo
 from mamol.evaluation.plots import save_figure
@@ -88,18 +89,18 @@ class MapFiles:
         return [path for ending in (*endings, ".csv") for path in self.save(folder / f"{name}{ending}")]
 
     def picture(self) -> Figure:
-        """Classes, confidence and sensors side by side; every n-th pixel of a large map."""
+        """Classes, confidence, sizes of sets and sensors side by side; every n-th pixel of a large map."""
         step = -(-max(self.shape) // MOST_SHOWN)
+        names = ["classes", "confidence", "sensors", *(["set_size"] if self.info.coverage is not None else [])]
         parts, row = [], 0
         for block in self.blocks():
             chosen = slice(-row % step, None, step), slice(None, None, step)
             # Copies: views would keep all blocks in memory.
-            parts.append([part[chosen].copy() for part in (block.classes, block.confidence, block.sensors)])
+            parts.append(Block(**{name: getattr(block, name)[chosen].copy() for name in names}))
             row += len(block.classes)
-        classes, confidence, sensors = (np.concatenate(part) for part in zip(*parts, strict=True))
-        transform = self.info.transform
-        shown = transform @ Affine.scale(step) if transform is not None else None
-        return map_figure(classes, confidence, sensors if self.info.modalities else None, self.info, shown, self.shape)
+        place = self.info.transform
+        transform = place @ Affine.scale(step) if place is not None else None
+        return map_figure(Block.joined(parts), self.info, transform, self.shape)
 
     def _joined(self, part: str) -> np.ndarray:
         """One array of the whole map."""

@@ -27,8 +27,9 @@ def place_map(
 ) -> None:
     """Sets the size of a figure and the places of its panels, and adds title and legend.
 
-    Panels of wide scenes stand one below the other, of high ones side by side, as do three that are not very wide. The
-    legend stands right of them, or below where that leaves less paper empty.
+    Panels of wide scenes stand one below the other, of high ones side by side, as do three that are not very wide; four
+    of scenes that are neither stand in two rows. The legend stands right of them, or below where that leaves less paper
+    empty.
 
     Args:
         figure: With one axes or more, each with an image of a scene.
@@ -39,7 +40,7 @@ def place_map(
     """
     rows, cols = shape[:2]
     left_of, tick = (LEFT + WIDER, TICK + WIDER) if wide else (LEFT, TICK)
-    down, across = (len(figure.axes), 1) if cols > rows * (len(figure.axes) - 1) else (1, len(figure.axes))
+    down, across = _grid(len(figure.axes), rows, cols)
     scale = min(WIDEST / across / cols, HIGHEST / rows)
     width, height = max(cols * scale, NARROWEST), max(rows * scale, TICK)
     above = ABOVE if any(axes.get_title() for axes in figure.axes) else 0
@@ -63,6 +64,13 @@ def place_map(
     above_all.set_position((0.5, 1 - PAD / page[1]))
 
 
+def _grid(panels: int, rows: int, cols: int) -> tuple[int, int]:
+    """How many panels stand below each other, and how many side by side."""
+    if cols > rows * (panels - 1):
+        return panels, 1
+    return (2, 2) if panels == 4 and rows < 2 * cols else (1, panels)
+
+
 def _legend(figure: Figure, handles: Sequence[Patch], panels: tuple[float, float]) -> tuple[Legend, bool]:
     """The legend, and whether it stands below the panels: there it has as many columns as they are wide."""
     legend = figure.legend(handles=handles, loc="upper left", frameon=False, borderaxespad=0, borderpad=0)
@@ -84,7 +92,8 @@ def heading(text: str) -> Patch:
     Args:
         text: The line.
     """
-    return Patch(facecolor="none", edgecolor="none", label=f"$\\bf{{{text}}}$" if text else " ")
+    bold = text.replace(" ", r"\ ").replace("%", r"\%")
+    return Patch(facecolor="none", edgecolor="none", label=f"$\\bf{{{bold}}}$" if text else " ")
 
 
 def is_heading(handle: Patch) -> bool:

@@ -1,4 +1,4 @@
-"""The picture of a map: classes, confidence and sensors, with coordinates, scale bar and north arrow."""
+"""The picture of a map: classes and what is known of them, with coordinates, scale bar and north arrow."""
 
 from math import floor, hypot, log10
 from typing import Any
@@ -10,30 +10,23 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from rasterio.transform import Affine
 
+from mamol.evaluation.blocks import Block
 from mamol.evaluation.mapinfo import UNDECIDED, MapInfo
 from mamol.evaluation.plots import PIXELS, Measured, Panel, class_map
 
 LEVELS = (100, 75, 50, 25, 0)  # percent, in the legend
 SHADES = "cividis"
+MOST_SIZES = 8  # of sets, that the legend names
 WHITE = 255
 ARROW = 22  # points from its tip to the N
 BAR = 0.3  # of the map's width, that a scale bar takes at most
 
 
-def map_figure(
-    classes: np.ndarray,
-    confidence: np.ndarray,
-    sensors: np.ndarray | None,
-    info: MapInfo,
-    transform: Affine | None,
-    shape: tuple[int, int],
-) -> Figure:
-    """Draws a map.
+def map_figure(block: Block, info: MapInfo, transform: Affine | None, shape: tuple[int, int]) -> Figure:
+    """Draws a map: classes, confidence, which sensors were used, and of a calibrated network with sets their sizes.
 
     Args:
-        classes: (h, w) codes from 1, 0 where no sensor saw; every n-th pixel is enough.
-        confidence: (h, w), 0-1, NaN where no sensor saw.
-        sensors: (h, w), bit i says whether modality i was used; None: nobody knows.
+        block: Every n-th pixel of the map is enough.
         info: Names, colours and place.
         transform: From column and row of these pixels to coordinates; None: not known.
         shape: Rows and columns of the whole map.
@@ -41,11 +34,14 @@ def map_figure(
     Returns:
         The figure.
     """
+    classes = block.classes
     shown, names, colours = classes.astype(np.int32) - 1, info.names, info.colours
     if info.undecided is not None:
         shown[classes == info.undecided] = len(names)
         names, colours = (*names, UNDECIDED), tuple(f"#{bytes(colour).hex()}" for colour in info.painted.values())
-    beside = [_confidence(confidence)] + ([] if sensors is None else [_sensors(sensors, info)])
+    beside = [_confidence(block.confidence)]
+    beside += [_set_sizes(block.set_size, info)] if block.set_size is not None else []
+    beside += [_sensors(block.sensors, info)] if info.modalities else []
     figure = class_map(
         shown,
         names,
@@ -68,6 +64,18 @@ def _confidence(confidence: np.ndarray) -> Panel:
     image = np.rint(255 * shades(np.nan_to_num(confidence))[..., :3]).astype(np.uint8)
     image[np.isnan(confidence)] = WHITE
     return Panel("confidence", image, {f"{level} %": shades(level / 100) for level in LEVELS})
+
+
+def _set_sizes(sizes: np.ndarray, info: MapInfo) -> Panel:
+    """As bright as the confidence where the network is sure: the fewer classes in the set."""
+    found = [size for size in np.unique(sizes).tolist() if size]
+    most, shades = max(found, default=1), colormaps[SHADES]
+    colours = [shades(1 - (size - 1) / max(1, most - 1))[:3] for size in range(1, most + 1)]
+    image = np.rint(255 * np.array([(1, 1, 1), *colours])).astype(np.uint8)[sizes]
+    if len(found) > MOST_SIZES:
+        found = np.unique(np.linspace(1, most, MOST_SIZES).round().astype(int)).tolist()
+    keys = {f"{size} class" + "es" * (size > 1): colours[size - 1] for size in found}
+    return Panel(f"set size ({100 * (info.coverage or 0):g} %)", image, keys)
 
 
 def _sensors(sensors: np.ndarray, info: MapInfo) -> Panel:

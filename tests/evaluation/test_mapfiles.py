@@ -3,6 +3,7 @@
 import csv
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -47,7 +48,8 @@ def cut(block: Block, rows: int) -> Iterator[Block]:
     for first in range(0, len(block.classes), rows):
         part = slice(first, first + rows)
         every = None if block.probabilities is None else block.probabilities[:, part]
-        yield Block(block.classes[part], block.confidence[part], block.sensors[part], every)
+        sizes = None if block.set_size is None else block.set_size[part]
+        yield Block(block.classes[part], block.confidence[part], block.sensors[part], every, sizes)
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +230,39 @@ def test_the_picture_of_a_large_map_has_every_nth_pixel(block: Block, monkeypatc
     assert figure.axes[0].get_xlim() == (500000, 507000)
 
 
+def with_sets(most: int) -> tuple[Figure, np.ndarray]:
+    """The picture of a map with sets of 1 to so many classes, and their sizes."""
+    block = pixels(40, 60, probabilities=False)
+    sizes = np.where(block.classes > 0, 1 + np.arange(60) % most, 0).astype(np.uint8)
+    found = replace(block, set_size=sizes)
+    return MapFiles(replace(INFO, coverage=0.9), (40, 60), lambda: cut(found, 13)).picture(), sizes
+
+
+def test_the_picture_of_a_map_with_sets_shows_their_sizes() -> None:
+    """One colour for each size, the brighter the fewer classes; white where no sensor saw."""
+    figure, sizes = with_sets(3)
+    assert [axes.get_label() for axes in figure.axes] == ["classified", "confidence", "set size (90 %)", "sensors"]
+    image = figure.axes[2].images[0].get_array()
+    assert image is not None
+    colours = [np.unique(image[sizes == number], axis=0) for number in range(4)]
+    assert [len(found) for found in colours] == [1] * 4
+    brightness = [int(found.sum(dtype=int)) for found in colours]
+    assert brightness == sorted(brightness, reverse=True)
+    assert brightness[0] == 3 * 255
+    corners = [(round(axes.get_position().x0, 2), round(axes.get_position().y0, 2)) for axes in figure.axes]
+    assert (len({x for x, _ in corners}), len({y for _, y in corners})) == (2, 2)
+    (legend,) = figure.legends
+    painted = {key.get_label(): key.get_facecolor() for key in legend.get_patches()}
+    for number, text in enumerate(("1 class", "2 classes", "3 classes"), 1):
+        np.testing.assert_allclose(255 * np.array(painted[text][:3]), colours[number][0], atol=0.5)
+
+
+def test_a_legend_names_eight_sizes_of_sets_at_most() -> None:
+    figure, _ = with_sets(30)
+    named = [text for text in texts(figure) if text.endswith((" class", " classes"))]
+    assert (len(named), named[0], named[-1]) == (8, "1 class", "30 classes")
+
+
 @pytest.mark.parametrize(
     ("place", "label", "marks"),
     [
@@ -250,12 +285,15 @@ def test_the_axes_show_what_is_known(place: GeoReference | None, label: str, mar
 
 
 @pytest.mark.parametrize("shape", [(30, 30), (10, 60), (60, 10), (30, 50)])
-@pytest.mark.parametrize("place", [PLACE, None])
-def test_nothing_covers_anything(shape: tuple[int, int], place: GeoReference | None) -> None:
+@pytest.mark.parametrize(("place", "coverage"), [(PLACE, None), (None, None), (PLACE, 0.9)])
+def test_nothing_covers_anything(shape: tuple[int, int], place: GeoReference | None, coverage: float | None) -> None:
     block = pixels(*shape, probabilities=False)
+    block = replace(block, set_size=None if coverage is None else block.classes)
     names = tuple(f"{name} of the valley" for name in NAMES)
     figure = MapFiles(
-        MapInfo(names, "Riverside: mamol with hsi+lidar+sar (random frozen weights)", place, (), SENSORS),
+        MapInfo(
+            names, "Riverside: mamol with hsi+lidar+sar (random frozen weights)", place, (), SENSORS, coverage=coverage
+        ),
         shape,
         lambda: [block],
     ).picture()

@@ -185,17 +185,22 @@ def on_run(places: Places, command: str, *words: str, results: Callable[[Path], 
     return Case(line, lambda folder: results(folder / "run"), begin)
 
 
+def numbered(places: Places, command: str, made: str, *words: str, results: Callable[[Path], object]) -> Case:
+    """A command that makes a folder in the run's; it is done where that is there, for a second one has a number."""
+    case = on_run(places, command, *words, results=lambda folder: results(folder / made))
+    return replace(case, line=lambda folder: None if (folder / "run" / made).is_dir() else case.line(folder))
+
+
 def pruned(places: Places) -> Case:
-    """A run with fewer sensors and experts, in the run's folder; a second one would have a number."""
+    """A run with fewer sensors and experts."""
     given = (f"data_root={places.table}", "keep=hsi,lidar", "tau=1.1")
-    case = on_run(places, "prune", *given, results=lambda f: bits(f / "pruned", "*.csv", "*.safetensors"))
-    return replace(case, line=lambda folder: None if (folder / "run" / "pruned").is_dir() else case.line(folder))
+    return numbered(places, "prune", "pruned", *given, results=lambda f: bits(f, "*.csv", "*.safetensors"))
 
 
 def merged(places: Places) -> Case:
-    """A run of one routed expert per block, made a plain tower; a second one would have a number."""
+    """A run of one routed expert per block, made a plain tower."""
     given = (f"data_root={places.table}", "present=hsi+lidar")
-    case = on_run(places, "merge", *given, results=lambda f: bits(f / "merged", "*.safetensors"))
+    case = numbered(places, "merge", "merged", *given, results=lambda f: bits(f, "*.safetensors"))
 
     def begin(folder: Path) -> None:
         case.begin(folder)
@@ -205,16 +210,24 @@ def merged(places: Places) -> Case:
         left = pruned_network(network, Cut((0, 1, 2), dict.fromkeys(range(6, 12), (0,))))
         save_checkpoint(best, left, replace(info, network=left.spec))
 
-    return replace(
-        case, begin=begin, line=lambda folder: None if (folder / "run" / "merged").is_dir() else case.line(folder)
-    )
+    return replace(case, begin=begin)
 
 
 def exported(places: Places) -> Case:
-    """A file for other programs, in the run's folder; a second one would have a number."""
+    """A file for other programs."""
     given = (f"data_root={places.table}", "present=sar")
-    case = on_run(places, "export", *given, results=lambda f: bits(f / "export", "*.onnx", "README.md"))
-    return replace(case, line=lambda folder: None if (folder / "run" / "export").is_dir() else case.line(folder))
+    return numbered(places, "export", "export", *given, results=lambda f: bits(f, "*.onnx", "README.md"))
+
+
+def reported(places: Places) -> Case:
+    """A page with a map."""
+
+    def page(folder: Path) -> object:
+        (file,) = folder.iterdir()
+        return file.name, file.read_text().replace(str(folder.parent), "")  # the command that made it
+
+    given = (f"data_root={places.table}", f"scene={places.corner}", "preview=4", "evaluate_ratios=[0.5]")
+    return numbered(places, "report", "report", *given, results=page)
 
 
 def tested(places: Places) -> Case:
@@ -299,6 +312,7 @@ def cases(places: Places) -> dict[str, Case]:
         "prune": pruned(places),
         "merge": merged(places),
         "export": exported(places),
+        "report": reported(places),
         "save": saved(places),
         "predict": mapped(places, places.corner),
         "predict rasters": mapped(places, places.field),

@@ -27,7 +27,17 @@ from tests.lines import QUICK, Finished, run, tables
 PAGE = 4096
 LIMITS = 20
 SHORT = ("make_arrow scene", "pretrain")
-SHORT_LARGE = ("make_arrow tiles", "train", "test_only", "evaluate", "routing", "save", "predict", "predict rasters")
+SHORT_LARGE = (
+    "make_arrow tiles",
+    "train",
+    "test_only",
+    "evaluate",
+    "routing",
+    "report",
+    "save",
+    "predict",
+    "predict rasters",
+)
 """Commands; with ``make faults`` the second ones, too."""
 NOBODY = 65534
 

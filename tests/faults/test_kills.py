@@ -28,7 +28,7 @@ COMMANDS = (
     "save",
     "predict",
 )
-LARGE = ("train tiles", "calibrate", "predict rasters")
+LARGE = ("train tiles", "calibrate", "predict rasters", "report")
 """Whose way is that of another one in most parts: with ``make faults`` alone."""
 
 

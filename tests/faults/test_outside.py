@@ -26,6 +26,7 @@ COMMANDS = (
     "prune",
     "merge",
     "export",
+    "report",
     "save",
     "predict rasters",
     "reproduce",

@@ -6,10 +6,13 @@ from typing import Any
 from mamol.core.errors import MamolError
 from mamol.core.files import new_folder
 from mamol.core.settings import Settings
+from mamol.evaluation.grid import Drawn, draw_masks
+from mamol.evaluation.report.beside import against, open_other
 from mamol.evaluation.report.facts import command, facts, remarks
 from mamol.evaluation.report.maps import order_of, scene_view
 from mamol.evaluation.report.page import render, versions
-from mamol.evaluation.report.scores import Predicted, against, chance, pattern_scores, rate_scores
+from mamol.evaluation.report.predicted import Predicted
+from mamol.evaluation.report.scores import chance, pattern_scores, rate_scores
 from mamol.evaluation.report.trust import RISKS, calibrated
 from mamol.evaluation.report.wanted import wanted_patterns
 from mamol.evaluation.report.why import routing, worth
@@ -36,10 +39,11 @@ def report(settings: Settings) -> tuple[Path, str]:
     given = with_tables(settings, "report")
     trained = open_trained(given, "report")
     chosen = wanted_patterns(trained.modalities, given.prune.patterns)
-    order = order_of(given, lambda names: chosen) if given.predict.scene else None
-    for other in given.report.compare:
-        open_trained(given.changed(load_path=other), "report")
-    content = gather(trained)
+    order = order_of(given, chosen) if given.predict.scene else None
+    masks = draw_masks(trained, given.evaluate.evaluate_ratios, given.evaluate.evaluate_types)
+    for other in given.report.compare:  # mistakes in them are told before anything is computed
+        open_other(given, other)
+    content = gather(trained, masks)
     content["scene"] = scene_view(order, given.report.preview) if order else None
     content["drawn"] = ["+".join(pattern) for pattern in chosen]
     told = {"title": trained.title("Report"), "remarks": remarks(trained), "command": command(settings)}
@@ -54,11 +58,12 @@ def report(settings: Settings) -> tuple[Path, str]:
     return folder, f"{folder / PAGE}: {patterns}, {size:.1f} MB; open it in a browser"
 
 
-def gather(trained: Trained) -> dict[str, Any]:
+def gather(trained: Trained, masks: Drawn) -> dict[str, Any]:
     """All but the maps.
 
     Args:
         trained: Checkpoint and tables.
+        masks: What goes missing at every missing type and rate.
 
     Raises:
         MamolError: As of ``report``.
@@ -73,8 +78,8 @@ def gather(trained: Trained) -> dict[str, Any]:
         "per_class": "intersection over union" if trained.task.pixels else "recall" if predicted.counted else "F1",
         "label": trained.network.spec.label,
         "patterns": pattern_scores(predicted),
-        "rates": rate_scores(predicted),
-        "others": [against(predicted, path) for path in trained.settings.report.compare],
+        "rates": rate_scores(predicted, masks),
+        "others": [against(predicted, path, masks) for path in trained.settings.report.compare],
         "routing": routing(predicted),
         "worth": worth(predicted),
         "risks": list(RISKS),

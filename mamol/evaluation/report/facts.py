@@ -92,12 +92,13 @@ def _word(value: object) -> str:
 
 def _of_data(trained: Trained, known: Mapping[str, Any]) -> Facts:
     info, tables = trained.table.info, trained.data.tables
+    sensors = [f"{name} ({bands} band{'s' * (bands != 1)})" for name, bands in trained.network.spec.sizes.items()]
     rows = {
         "dataset": info.shown,
         "protocol": known.get("protocol", "unknown"),
         "samples of training, validation, test": ", ".join(f"{len(tables[name]):,}" for name in tables),
         "classes": ", ".join(info.classes),
-        "sensors": ", ".join(f"{name} ({bands} bands)" for name, bands in trained.network.spec.sizes.items()),
+        "sensors": ", ".join(sensors),
     }
     for name, value in known.get("overlap", {}).items():
         rows[OVERLAP.get(name, name)] = "not measured" if value is None else f"{value:g}"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamol.evaluation.patterns import natural_or_all, under_mask
-from mamol.evaluation.report.scores import Predicted
+from mamol.evaluation.report.predicted import Predicted
 from mamol.evaluation.report.shapley import MOST, shapley
 from mamol.evaluation.routing import ALL, information, usage
 from mamol.network.network import Network

@@ -14,11 +14,14 @@ from mamol.data.synthetic import write_synthetic_scene
 from mamol.evaluation.grid import evaluate
 from mamol.evaluation.mapfiles import MapFiles
 from mamol.evaluation.predict import predict
+from tests.evaluation.report.large import Large
 from tests.geotiffs import write_raster
 from tests.lines import trained
 from tests.placed import ORIGIN, settings_of, write_placed
 
 HEIGHT, WIDTH = 32, 36
+SENSORS = ("hsi", "lidar", "sar")
+PATTERNS = ("hsi+lidar+sar", "hsi+lidar", "hsi+sar", "lidar+sar", "hsi", "lidar", "sar")
 SIZES = ("--patch-size", "4", "--train-per-class", "6", "--val-per-class", "4", "--test-per-class", "5")
 
 
@@ -65,7 +68,8 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
     ]
     given = {"data_root": str(table), "evaluate_ratios": [0.0, 0.5]}
     mamol.calibrate(runs[0], data_root=table, num_gpus=0, progress_bar=False)
-    evaluate(settings_of(runs[0], scene, **given))
+    for each in runs:
+        evaluate(settings_of(each, scene, **given))
     with pytest.MonkeyPatch.context() as patch:  # no pictures, which take long
         patch.setattr(MapFiles, "_save_png", lambda files, path: [])
         predict(settings_of(runs[0], scene, present="each", probabilities=True))
@@ -78,3 +82,9 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
 def bare(reported: Reported) -> Made:
     """A second page of the run, of one pattern and without a scene."""
     return mamol.load(reported.run, num_gpus=0, progress_bar=False).report(data_root=reported.table, patterns="sar")
+
+
+@pytest.fixture(scope="session")
+def large() -> Large:
+    """A million pixels under all patterns of the same sensors."""
+    return Large.of(PATTERNS, SENSORS)

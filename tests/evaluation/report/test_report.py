@@ -7,6 +7,7 @@ import zlib
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,19 @@ from mamol.api.made import Made
 from mamol.core.calibration import AS_IS, ByPattern, Curve, PatternCalibration
 from mamol.core.errors import MamolError
 from mamol.data.scenes import load_scene
-from mamol.evaluation.report import maps
+from mamol.evaluation.report import beside
 from mamol.evaluation.report.intervals import interval, redrawn, scores_of
-from mamol.evaluation.report.maps import Grid, order_of, scene_view
-from mamol.evaluation.report.packing import MOST_PICTURE, eight_bits, every, false_colour, pack, unpack
+from mamol.evaluation.report.maps import order_of, scene_view
+from mamol.evaluation.report.packing import eight_bits, every, pack, unpack
 from mamol.evaluation.report.page import render
+from mamol.evaluation.report.pixels import Grid
 from mamol.evaluation.report.shapley import shapley
 from mamol.evaluation.report.trust import RISKS, trust
 from mamol.evaluation.report.wanted import wanted_patterns
 from mamol.tasks.metrics import recall, scores
-from tests.evaluation.report.conftest import Reported
-from tests.lines import run
+from tests.evaluation.report.conftest import PATTERNS, Reported
+from tests.evaluation.report.large import SHAPE, Large
 from tests.placed import settings_of
-
-PATTERNS = ("hsi+lidar+sar", "hsi+lidar", "hsi+sar", "lidar+sar", "hsi", "lidar", "sar")
 
 
 @cache
@@ -98,6 +98,27 @@ def test_scores_of_every_pattern_and_rate_are_those_of_evaluate(reported: Report
     assert [row["type"] for row in content["rates"]] == rows["type"].tolist()
 
 
+def test_another_run_at_every_rate_has_the_scores_of_its_evaluate(reported: Reported) -> None:
+    ((other,), mine) = content_of(reported.page)["others"], content_of(reported.page)["rates"]
+    grid = pd.read_csv(reported.other / "evaluation" / "grid.csv")
+    rows = grid[grid["present"] == "all"]
+    assert [row["OA"] for row in other["rates"]] == pytest.approx(rows["OA"].tolist())
+    assert [(row["type"], row["ratio"]) for row in other["rates"]] == [(row["type"], row["ratio"]) for row in mine]
+    assert [row["OA"] for row in other["rates"]] != [row["OA"] for row in mine]
+
+
+def test_the_same_sensors_are_missing_in_every_run_whatever_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "rate_scores", lambda other, masks: masks)
+    masks = {("hsi", 0.5): np.array([[False, True, True], [True, True, True]])}
+
+    def rates(*modalities: str) -> Any:
+        other: Any = SimpleNamespace(trained=SimpleNamespace(modalities=modalities))
+        return beside._rates(other, ("hsi", "lidar", "sar"), masks)
+
+    np.testing.assert_array_equal(rates("sar", "lidar", "hsi")["hsi", 0.5], [[True, True, False], [True, True, True]])
+    assert rates("hsi", "lidar") is None
+
+
 def test_another_run_stands_beside_it_with_a_test(reported: Reported) -> None:
     ((other,), patterns) = content_of(reported.page)["others"], content_of(reported.page)["patterns"]
     assert other["name"] == reported.other.name
@@ -135,7 +156,7 @@ def test_an_earlier_page_stays(reported: Reported, bare: Made) -> None:
 
 def test_a_run_that_needs_a_window_for_every_pixel_draws_a_preview(finished_run: Path, corner_folder: Path) -> None:
     settings = settings_of(finished_run, corner_folder)
-    order = order_of(settings, lambda names: [["hsi", "sar"]])
+    order = order_of(settings, [["hsi", "sar"]])
     view = scene_view(order, 5)
     (whole,) = order.maps
     block = whole.classifier.block(whole.frame, 0, whole.frame.height)
@@ -235,52 +256,10 @@ def test_patterns_of_many_sensors_are_chosen() -> None:
         wanted_patterns(names, tuple("+".join(some) for size in (2, 3) for some in combinations(names, size))[:17])
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "report needs load_path=<checkpoint or run folder>"),
-        (
-            ["load_path={run}", "data_root={table}", "patterns=radar"],
-            "patterns=radar: the checkpoint has no modality radar",
-        ),
-        (["load_path={run}", "data_root={table}", "compare={run}/none"], "none"),
-        (["load_path={run}", "data_root={table}", "scene={run}/none"], "none"),
-        (["load_path={run}", "preview=0"], "preview=0 must be a whole number of at least 1"),
-    ],
-)
-def test_wrong_calls_are_told_in_one_line(reported: Reported, words: list[str], message: str) -> None:
-    before = sorted(reported.run.iterdir())
-    done = run("report", "with", "num_gpus=0", *(word.format(run=reported.run, table=reported.table) for word in words))
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert sorted(reported.run.iterdir()) == before
-
-
-def test_a_page_of_a_million_pixels_stays_below_15_mb() -> None:
+def test_a_page_of_a_million_pixels_stays_below_15_mb(large: Large, reported: Reported) -> None:
     """Worst case: every pixel is noise, which nothing packs; seven patterns of twenty classes."""
-    rng = np.random.default_rng(0)
-    shape, patterns, classes = (1000, 1000), 7, 20
-    drawn = {
-        str(number): maps.Block(
-            rng.integers(0, classes + 1, shape).astype(np.uint8),
-            rng.random(shape, np.float32),
-            np.zeros(shape, np.uint8),
-        )
-        for number in range(patterns)
-    }
-    numbers = patterns * classes + 3 * maps.MOST_BANDS
-    side = maps._points(shape, numbers)
-    inner = Grid.of(*shape, side)
-    assert len(inner.rows) <= 200
-    raw = rng.integers(0, 256, (numbers, *inner.shape)).astype(np.uint8)
-    texts = [pack(block.classes)["data"] for block in drawn.values()]
-    _, confidence = maps._confidence(drawn, min(maps.CONFIDENCE_TEXT, maps.ALL_TEXT - sum(map(len, texts))))
-    texts += [each["data"] for each in confidence.values()] + [pack(raw)["data"]]
-    texts += [pack(rng.integers(0, 8, shape).astype(np.uint8))["data"]] * 2  # sensors, labels
-    texts += [false_colour(rng.random((MOST_PICTURE, MOST_PICTURE, 3), np.float32))] * 3
-    frame = render({}, {"title": "", "remarks": [], "command": ""}, [])
-    assert sum(map(len, texts)) + len(frame.encode()) < 15e6
+    assert len(Grid.of(*SHAPE, large.view["points"]).rows) <= 200
+    assert 12e6 < len(large.page(content_of(reported.page)).encode()) < 15e6
 
 
 def test_names_of_classes_cannot_end_the_data_or_run() -> None:

@@ -21,6 +21,10 @@ page.told = (score) => {
   return score.value.toFixed(1) + ends;
 };
 
+// The runs whose scores at every missing rate are known, this one first; and what goes missing in them.
+page.runs = () => [{ name: "this run", rates: page.content.rates }, ...page.content.others.filter((other) => other.rates)];
+page.kinds = () => [...new Set(page.content.rates.map((row) => row.type))];
+
 // Sets everything anew that depends on the pattern: each part registers a function.
 page.redraw = () => page.drawers.forEach((draw) => draw());
 

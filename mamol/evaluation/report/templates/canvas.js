@@ -48,7 +48,7 @@ page.layers = (() => {
       const most = page.content.classes.length;
       return (place) => {
         const { set } = page.at(pattern, Math.floor(place / width), place % width);
-        return set ? word(sequential((set - 1) / Math.max(1, most - 1))) : UNSEEN;
+        return set ? word(sequential(1 - (set - 1) / Math.max(1, most - 1))) : UNSEEN; // as bright as the confidence where it is sure
       };
     }
     if (kind === "sensors") {

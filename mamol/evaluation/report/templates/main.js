@@ -33,7 +33,7 @@ page.mean = (name) => {
 };
 
 page.choices = () => {
-  const { scene, content = page.content } = page.content, layer = page.element("layer"), right = page.element("right");
+  const { scene } = page.content, layer = page.element("layer"), right = page.element("right");
   const option = (select, value, text) => select.append(page.make("option", { value }, text));
   const sensors = Object.keys(scene.sensors);
   for (const [value, text] of [["classes", "Classes"], ["confidence", "Confidence"], ["difference", "What changed"], ["undecided", "Undecided pixels"],
@@ -63,6 +63,15 @@ page.choices = () => {
   page.element("map-note").textContent = notes.join(" ");
 };
 
+// Where runs are compared, the reader chooses what goes missing in the curves.
+page.choiceOfRates = () => {
+  const select = page.element("gone"), kinds = page.kinds();
+  for (const kind of kinds) select.append(page.make("option", { value: kind }, kind));
+  select.value = kinds.at(-1);
+  page.element("gone-box").hidden = page.runs().length === 1;
+  select.addEventListener("change", page.redraw);
+};
+
 page.drawMap = () => {
   const kind = page.element("layer").value.split(":")[0];
   page.element("slider").hidden = !page.element("right").value;
@@ -78,7 +87,7 @@ page.drawMap = () => {
 // What the colours of a layer without classes mean.
 page.drawScale = (kind) => {
   const box = page.element("scale"), make = page.make;
-  const told = { confidence: ["0 %", "confidence 100 %", page.layers.sequential], sets: ["one class", `all ${page.content.classes.length}`, page.layers.sequential], worth: ["its class loses without", "gains with the sensor", page.layers.diverging] }[kind];
+  const told = { confidence: ["0 %", "confidence 100 %", page.layers.sequential], sets: [`all ${page.content.classes.length} classes`, "one class", page.layers.sequential], worth: ["its class loses without", "gains with the sensor", page.layers.diverging] }[kind];
   box.hidden = !told && kind !== "sensors" && kind !== "undecided" && kind !== "difference";
   if (told) {
     const bar = make("span", { class: "bar" });
@@ -102,6 +111,7 @@ page.drawScale = (kind) => {
 (async () => {
   page.theme();
   page.switches();
+  page.choiceOfRates();
   await page.load();
   if (page.content.scene) {
     page.element("with-map").hidden = false;
@@ -113,5 +123,5 @@ page.drawScale = (kind) => {
   page.redraw();
   for (const table of document.querySelectorAll("table.facts")) table.after(page.csvButton(table));
   page.startCharts();
-  document.documentElement.dataset.ready = "yes";
+  document.documentElement.dataset.ready = performance.now().toFixed(0); // milliseconds from when the page was asked for
 })();

@@ -17,7 +17,7 @@ page.showPixel = (row, col) => {
       : `With ${now}: no sensor saw it.`);
   }
   const head = make("tr", {}, make("th", { scope: "col" }, "sensors that are on"), make("th", { scope: "col" }, "uses"),
-    make("th", { scope: "col" }, "class"), make("th", { scope: "col" }, "%"),
+    make("th", { scope: "col" }, "class"), make("th", { scope: "col" }, "confidence"),
     ...(page.content.coverage === null ? [] : [make("th", { scope: "col" }, "classes in the set")]),
     ...classes.map((name) => make("th", { scope: "col" }, name)));
   const rows = names.map((name) => {

@@ -12,13 +12,13 @@ page.csv = (table) => {
   return [...table.rows].map((row) => [...row.cells].map((cell) => quoted(cell.textContent.trim())).join(",")).join("\r\n") + "\r\n";
 };
 
-// Puts a table into a box: rows begin with their head; a row whose head is the pattern now is marked.
-page.table = (box, name, head, rows, caption = "", extra = "") => {
-  const make = page.make, now = page.pattern();
-  const table = make("table", { "data-name": name, ...(extra ? { class: extra } : {}) },
+// Puts a table into a box: rows begin with their head; the one of the pattern that is marked stands out.
+page.table = (box, name, head, rows, caption = "", { style = "", marked = "" } = {}) => {
+  const make = page.make;
+  const table = make("table", { "data-name": name, ...(style ? { class: style } : {}) },
     ...(caption ? [make("caption", {}, caption)] : []),
     make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))),
-    make("tbody", {}, ...rows.map(([first, ...cells]) => make("tr", first === now ? { class: "now" } : {},
+    make("tbody", {}, ...rows.map(([first, ...cells]) => make("tr", first === marked ? { class: "now" } : {},
       make("th", { scope: "row" }, first), ...cells.map((cell) => (cell instanceof Node ? cell : make("td", {}, cell)))))));
   page.element(box).replaceChildren(table, page.csvButton(table));
   return table;
@@ -36,9 +36,9 @@ page.drawTables = () => {
   const names = Object.keys(content.patterns);
   page.table("table-patterns", "scores_by_pattern", ["sensors", "samples", ...content.scores],
     names.map((name) => [name, String(content.patterns[name].n), ...content.scores.map((score) => page.told(content.patterns[name].scores[score]))]),
-    "Percent (kappa × 100), with 95 % intervals");
+    "Percent (kappa × 100), with 95 % intervals", { marked: now });
   page.table("table-classes", "classes_by_pattern", ["sensors", ...content.classes],
-    names.map((name) => [name, ...content.patterns[name].classes.map(page.told)]), `${content.per_class}, percent`);
+    names.map((name) => [name, ...content.patterns[name].classes.map(page.told)]), `${content.per_class}, percent`, { marked: now });
   rates();
   others();
   worth();
@@ -60,14 +60,14 @@ page.drawTables = () => {
         return cell;
       })];
     });
-    page.table("confusion", `confusion_${now}`, ["true class", ...content.classes], rows, "Columns are the predicted classes", "matrix");
+    page.table("confusion", `confusion_${now}`, ["true class", ...content.classes], rows, "Columns are the predicted classes", { style: "matrix" });
   }
 
   function rates() {
-    const steps = [...new Set(content.rates.map((row) => row.ratio))], kinds = [...new Set(content.rates.map((row) => row.type))];
-    page.table("table-rates", "scores_by_rate", ["missing", ...steps.map((ratio) => `${Math.round(100 * ratio)} %`)],
-      kinds.map((kind) => [kind, ...steps.map((ratio) => page.percent(content.rates.find((row) => row.type === kind && row.ratio === ratio)?.[content.score]))]),
-      `${content.score}, percent`);
+    const steps = [...new Set(content.rates.map((row) => row.ratio))], runs = page.runs(), several = runs.length > 1;
+    const of = (run, kind, ratio) => page.percent(run.rates.find((row) => row.type === kind && row.ratio === ratio)?.[content.score]);
+    const rows = page.kinds().flatMap((kind) => runs.map((run) => [kind, ...(several ? [run.name] : []), ...steps.map((ratio) => of(run, kind, ratio))]));
+    page.table("table-rates", "scores_by_rate", ["missing", ...(several ? ["run"] : []), ...steps.map((ratio) => `${Math.round(100 * ratio)} %`)], rows, `${content.score}, percent`);
   }
 
   function others() {
@@ -80,7 +80,7 @@ page.drawTables = () => {
       const rows = Object.entries(other.patterns).map(([name, row]) => [name, String(row.n), page.percent(content.patterns[name].scores[content.score].value, 2),
         page.percent(row.scores[content.score], 2), row.difference === null ? "–" : `${row.difference > 0 ? "+" : ""}${row.difference.toFixed(2)} (${row.interval.map((end) => end.toFixed(2)).join(" – ")})`,
         row.p_value === null ? "–" : `${row.p_value.toPrecision(2)}${row.p_value > 0.05 ? " (noise)" : ""}`]);
-      page.table(`other-${i}`, `beside_${other.name}`, ["sensors", "samples", `${content.score}, this run`, `${content.score}, ${other.name}`, "difference in points", "p"], rows, `${other.name}: ${other.method}`);
+      page.table(`other-${i}`, `beside_${other.name}`, ["sensors", "samples", `${content.score}, this run`, `${content.score}, ${other.name}`, "difference in points", "p"], rows, `${other.name}: ${other.method}`, { marked: now });
     });
   }
 
@@ -107,13 +107,13 @@ page.drawTables = () => {
   function trust() {
     const there = names.filter((name) => content.patterns[name].trust);
     if (!there.length) { page.element("trust-text").textContent = "Known where every sample has one class and its probabilities are kept."; return; }
-    page.element("trust-text").textContent = `Left, with ${now}: how often samples of like confidence are right; on the line, confidence is the share that is right. Right: the share of mistakes among the most confident samples.`;
+    page.element("trust-text").textContent = `Reliability, with ${now}: how often samples of like confidence are correct; on the dotted line confidence is the share of correct ones. Risk against coverage: the share of mistakes among the most confident samples, the more of them are decided.`;
     const five = content.risks.indexOf(0.05);
-    page.table("table-trust", "trust_by_pattern", ["sensors", "ECE, %", "adaptive ECE, %", "Brier", "NLL", "AURC, %", "decided at risk 5 %, %", "wrong among them, %"], there.map((name) => {
+    page.table("table-trust", "trust_by_pattern", ["sensors", "ECE, %", "adaptive ECE, %", "Brier", "NLL", "AURC, %", "decided at risk 5 %, %", "mistakes among them, %"], there.map((name) => {
       const { scores, decided, wrong } = content.patterns[name].trust;
       return [name, scores.ECE.toFixed(1), scores.adaptive_ECE.toFixed(1), scores.Brier.toFixed(3), scores.NLL.toFixed(3), scores.AURC.toFixed(1), (100 * decided[five]).toFixed(1),
         wrong[five] === null ? "–" : (100 * wrong[five]).toFixed(1)];
-    }), content.calibrated ? "Calibrated probabilities; thresholds come from the validation table." : "Probabilities as the network gives them (it was not calibrated); thresholds come from these test samples.");
+    }), content.calibrated ? "Calibrated probabilities; thresholds come from the validation table." : "Probabilities as the network gives them (it was not calibrated); thresholds come from these test samples.", { marked: now });
     page.element("abstain-text").textContent = content.scene ? "The map shows which pixels would stay undecided: choose “Undecided pixels” under Show, and the accepted risk." : "";
   }
 };
@@ -151,7 +151,7 @@ page.drawLegend = () => {
     }
     const most = [...pairs].sort((x, y) => y[1] - x[1]).slice(0, 4).map(([key, count]) => {
       const [from, to] = key.split(" ").map((code) => classes[code - 1]);
-      return make("li", {}, `${from} became ${to}: ${count}`);
+      return make("li", {}, `${from} became ${to}: ${count} pixels`);
     });
     box.replaceChildren(make("p", {}, `Against ${theirs}: ${((100 * other) / (both || 1)).toFixed(1)} % of the pixels that both see have another class (${other} of ${both})${gone ? `, and ${gone} are seen no more` : ""}.`), make("ul", {}, ...most));
   }
