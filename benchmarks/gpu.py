@@ -1,18 +1,22 @@
-"""Training on a GPU: bfloat16, torch.compile and the fused optimiser against the plain form, in the same run."""
+"""A GPU: training steps, the adapter's share, memory and maps in bfloat16, against plain forms in the same run."""
 
 import time
 from collections.abc import Callable
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import encoder
 from benchmarks.harness import Figure, alternate, ratio_figure
 from benchmarks.plain import PlainNetwork
 from benchmarks.workload import (
     BACKBONE,
+    HOUSTON,
     TOKENS,
+    WINDOW,
     Batch,
     batch,
     both_missing,
@@ -21,9 +25,15 @@ from benchmarks.workload import (
     network,
     present_streams,
 )
+from mamol.core.method import Method
+from mamol.data.arrays import scene_of
+from mamol.evaluation.mapper import Mapper, draw_map
+from mamol.training.machine import batch_on
 from mamol.training.optim import parameter_groups
 
 SAMPLES, RATE = 128, 0.7
+RATES = (0.0, 0.35, 0.7)
+"""Of the memory's figure."""
 NAME, OURS, PLAIN = "training step on a GPU", "ours", "released way, plain"
 STEPS = 5  # per timed call, so that starting kernels early counts as it does in training
 MATRIX = 8192  # side of the product that shows the chip's matrix peak
@@ -33,7 +43,8 @@ def run() -> list[Figure]:
     """The figures, where there is a GPU."""
     if not torch.cuda.is_available():
         return [Figure(NAME, None, against=PLAIN, note="no GPU here: not measured")]
-    return measure(torch.device("cuda"))
+    device = torch.device("cuda")
+    return [*measure(device), adapter(device), memory(), dense_map(device)]
 
 
 def measure(
@@ -81,6 +92,90 @@ def measure(
             note=f"{work / 1e12:.3g} TFLOP per step, counted by torch.utils.flop_counter",
         ),
     ]
+
+
+def adapter(device: torch.device, backbone: str = BACKBONE, samples: int = SAMPLES, rounds: int = 7) -> Figure:
+    """The tower with experts against the bare one, on the streams of the step's batch.
+
+    Args:
+        device: Where to run.
+        backbone: Tower.
+        samples: Batch.
+        rounds: Timed calls of each.
+    """
+    data = {name: value.to(device) for name, value in batch(both_missing(samples, RATE)).items()}
+    model = network(frozen_tower(backbone), backbone=backbone).to(device)
+    shape = (present_streams(data), TOKENS - 1, model.tower.width)
+    tokens = torch.randn(shape, device=device, requires_grad=True)
+
+    def timed(method: Method) -> Callable[[], None]:
+        call = encoder.both_ways(model, data, tokens, method)
+
+        def calls() -> None:
+            with torch.autocast(device.type, torch.bfloat16):
+                for _ in range(STEPS):
+                    call()
+            _wait(device)
+
+        return calls
+
+    candidates = {encoder.MAMOL: timed(model.method), encoder.BARE: timed(Method())}
+    seconds = alternate(candidates, rounds, time.perf_counter)
+    what = f"{backbone}, {len(tokens)} streams, forward and backward, bfloat16, {STEPS} times"
+    return ratio_figure("adapter cost on a GPU", seconds, encoder.MAMOL, encoder.BARE, at_most=1.05, note=what)
+
+
+def memory(backbone: str = BACKBONE, samples: int = SAMPLES) -> Figure:
+    """What a training step takes at its peak on the GPU, at several missing rates, against complete samples.
+
+    Args:
+        backbone: Tower.
+        samples: Batch.
+    """
+    device, peaks = torch.device("cuda"), {}
+    model = network(frozen_tower(backbone), backbone=backbone).to(device)
+    for rate in RATES:
+        data = {name: value.to(device) for name, value in batch(both_missing(samples, rate)).items()}
+        step = _steps(model, data, fused=True)
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        peaks[rate] = torch.cuda.max_memory_allocated() - before
+    found = ", ".join(f"{peak / 1e9:.2f} GB at {rate:.0%}" for rate, peak in peaks.items())
+    complete, incomplete = peaks[RATES[0]], peaks[RATES[-1]]
+    return Figure(
+        "memory of a training step on a GPU",
+        incomplete / complete,
+        against="complete samples",
+        at_most=0.75,
+        note=f"{found}; {backbone}, batch {samples}, bfloat16",
+        details={"peaks": [[rate, peak] for rate, peak in peaks.items()]},
+    )
+
+
+def dense_map(device: torch.device, side: int = 1000, backbone: str = BACKBONE) -> Figure:
+    """A map of a scene in memory, drawn as ``predict`` does with a head for all pixels, windows side by side.
+
+    Args:
+        device: Where to run.
+        side: Rows and columns of the scene.
+        backbone: Tower.
+    """
+    rng = np.random.default_rng(0)
+    rasters = {name: rng.standard_normal((side, side, bands), np.float32) for name, bands in HOUSTON.items()}
+    model = network(frozen_tower(backbone), backbone=backbone, head="pixels").to(device).eval()
+    mapper = Mapper(model, device, batch_on(device, 1))
+    began = time.perf_counter()
+    with torch.autocast(device.type, torch.bfloat16):
+        draw_map(mapper, scene_of(rasters), list(HOUSTON), "map")
+    seconds = time.perf_counter() - began
+    return Figure(
+        f"map of {side} × {side} on {'a GPU' if device.type == 'cuda' else device.type}",
+        seconds,
+        "s",
+        note=f"{backbone}, head=pixels, windows of {WINDOW} side by side, {' and '.join(HOUSTON)}, bfloat16; "
+        f"{side * side / seconds:.3g} pixels/s",
+    )
 
 
 def _steps(model: nn.Module, data: Batch, *, fused: bool) -> Callable[[], None]:

@@ -4,7 +4,7 @@ The plain way is the network's own forward pass on the windows that the map need
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -99,7 +99,7 @@ class Drawing:
         )
         return Block(classes, confidence, sensors)
 
-    def _write(self, name: str, blocks: Callable[[], list[Block]]) -> None:
+    def _write(self, name: str, blocks: Callable[[], Iterable[Block]]) -> None:
         info = self.mapper.info(self.scene, self.frame, "map")
         files = MapFiles(info, (self.scene.height, self.scene.width), blocks)
         for ending in ENDINGS:

@@ -122,6 +122,10 @@ def test_gpu_benchmark_measures_on_any_device(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(gpu, "STEPS", 1)
     figures = gpu.measure(torch.device("cpu"), "tiny", samples=2, rounds=1, matrix=64)
     assert [figure.unit for figure in figures] == ["×", "×", "/s", "×"]
+    figures += [
+        gpu.adapter(torch.device("cpu"), "tiny", samples=2, rounds=1),
+        gpu.dense_map(torch.device("cpu"), side=28, backbone="tiny"),
+    ]
     assert all(figure.value is not None and figure.value > 0 for figure in figures)
 
 
