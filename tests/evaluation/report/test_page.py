@@ -357,7 +357,7 @@ def test_a_page_of_a_million_pixels_is_as_quick_to_use(
     at = re.search(r"row (\d+), column (\d+)\.", page.inner_text("#pixel p"))
     assert at
     row, col = map(int, at.groups())
-    assert (row, col) == pytest.approx((612, 345), abs=1)  # a pixel of the screen is about two of the map
+    assert (row, col) == pytest.approx((612, 345), abs=3)  # a pixel of the screen is more than two of the map
     down, across = row // large.view["points"], col // large.view["points"]
     shown = {line[0]: line[1:] for line in rows(page, "pixel")[1:]}
     assert set(shown) == set(PATTERNS)
