@@ -102,7 +102,7 @@ def open_trained(settings: Settings, command: str) -> Trained:
     """
     if not settings.run.load_path:
         raise MamolError(f"{command} needs load_path=<checkpoint or run folder>, and data_root=<tables> if they moved")
-    settings = with_tables(settings, command)
+    settings = _with_tables(settings, command)
     run, data_root = settings.run, settings.data.data_root
     checkpoint = checkpoint_file(run.load_path)
     info, state = read_checkpoint(checkpoint)
@@ -125,16 +125,8 @@ def open_trained(settings: Settings, command: str) -> Trained:
     return Trained(settings, checkpoint, network, data, device)
 
 
-def with_tables(settings: Settings, command: str) -> Settings:
-    """The settings with the tables that the run was trained on, where none are given.
-
-    Args:
-        settings: ``load_path`` and ``data_root``.
-        command: Named in the message.
-
-    Raises:
-        MamolError: The run does not say which.
-    """
+def _with_tables(settings: Settings, command: str) -> Settings:
+    """The settings with the tables that the run was trained on, where none are given."""
     if settings.data.data_root:
         return settings
     path = settings.run.load_path

@@ -16,7 +16,7 @@ from mamol.evaluation.report.scores import chance, pattern_scores, rate_scores
 from mamol.evaluation.report.trust import RISKS, calibrated
 from mamol.evaluation.report.wanted import wanted_patterns
 from mamol.evaluation.report.why import routing, worth
-from mamol.evaluation.trained import Trained, open_trained, with_tables
+from mamol.evaluation.trained import Trained, open_trained
 
 FOLDER, PAGE = "report", "report.html"
 
@@ -36,8 +36,8 @@ def report(settings: Settings) -> tuple[Path, str]:
     """
     if not settings.run.load_path:
         raise MamolError("report needs load_path=<checkpoint or run folder>; with scene=<raw folder> it draws maps")
-    given = with_tables(settings, "report")
-    trained = open_trained(given, "report")
+    trained = open_trained(settings, "report")
+    given = trained.settings
     chosen = wanted_patterns(trained.modalities, given.prune.patterns)
     order = order_of(given, chosen) if given.predict.scene else None
     masks = draw_masks(trained, given.evaluate.evaluate_ratios, given.evaluate.evaluate_types)
