@@ -136,7 +136,7 @@ class Run:
         arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in windows.items()}
         present = self._present(arrays)
         with self._computing():
-            probabilities = predictor(self.network, list(windows), self._device)
+            probabilities = predictor(self.network, list(windows), self._device, self.settings.training.precision)
             parts = [
                 probabilities({name: array[part] for name, array in arrays.items()}, present[part])
                 for part in (slice(start, start + self._batch) for start in range(0, len(present), self._batch))
@@ -202,7 +202,10 @@ class Run:
             check_stride(stride, self.network)
             check_abstain(abstain, self.network, self.checkpoint)
             least = min_valid_of(self._info)
-            mapper = Mapper(self.network, self._device, self._batch, least, stride=stride, abstain=abstain)
+            precision = self.settings.training.precision
+            mapper = Mapper(
+                self.network, self._device, self._batch, least, stride=stride, abstain=abstain, precision=precision
+            )
             return draw_map(mapper, read, pattern, title, progress=progress)
 
     def evaluate(

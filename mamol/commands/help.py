@@ -65,6 +65,7 @@ COMMANDS = {
                 "calibrated",
                 "block",
                 "batch",
+                "precision",
                 "dry_run",
             ),
             *("jobs", "launcher"),

@@ -275,7 +275,7 @@ class TrainingSettings:
     precision: str | int = option(
         "auto",
         o.choice("auto", 32, "32", "bf16-mixed", "16-mixed"),
-        "32, bf16-mixed, 16-mixed; auto is bf16-mixed on GPUs that have it",
+        "32, bf16-mixed, 16-mixed; auto is bf16-mixed on GPUs that have it, and 32 for maps",
     )
 
 

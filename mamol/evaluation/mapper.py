@@ -23,6 +23,7 @@ from mamol.evaluation.frame import Frame, frame_of
 from mamol.evaluation.mapinfo import MapInfo, chosen_colours
 from mamol.evaluation.maps import Map
 from mamol.evaluation.progress import Told
+from mamol.training.machine import arithmetic
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Mapper:
         probabilities: Whether all probabilities are kept.
         stride: Of a dense head, from window to window; None: the windows' side.
         abstain: Accepted share of wrong pixels; None: all are decided.
+        precision: Of the arithmetic; ``auto`` is 32 bits, on a GPU, too.
     """
 
     network: AnyNetwork
@@ -46,6 +48,7 @@ class Mapper:
     probabilities: bool = False
     stride: int | None = None
     abstain: float | None = None
+    precision: str | int = "auto"
 
     def classifier(self, scene: Scene, pattern: Sequence[str]) -> Classifier:
         """What the blocks of a scene's map are computed with.
@@ -57,7 +60,7 @@ class Mapper:
         spec = self.network.spec
         dense = self.network.dense
         common = (
-            predictor(self.network, pattern, self.device, pixels=dense),
+            predictor(self.network, pattern, self.device, self.precision, pixels=dense),
             {name: scene.readers[name] for name in pattern},
             {name: bit for bit, name in enumerate(spec.names)},
             spec.grid,
@@ -102,13 +105,21 @@ def draw_map(mapper: Mapper, scene: Scene, pattern: Sequence[str], title: str, *
     return Map.of_block(block, mapper.info(scene, frame, title))
 
 
-def predictor(network: AnyNetwork, modalities: Sequence[str], device: torch.device, *, pixels: bool = False) -> Predict:
+def predictor(
+    network: AnyNetwork,
+    modalities: Sequence[str],
+    device: torch.device,
+    precision: str | int = "auto",
+    *,
+    pixels: bool = False,
+) -> Predict:
     """What gives class probabilities of windows, as the network says them: not calibrated.
 
     Args:
         network: In evaluation mode, on ``device``.
         modalities: Those that the windows are of, in the order of the columns of the presence; others are absent.
         device: Where to compute.
+        precision: Of the arithmetic; ``auto`` is 32 bits.
         pixels: Whether a dense head is asked for all pixels of the windows, not only for the middle ones.
 
     Returns:
@@ -129,7 +140,8 @@ def predictor(network: AnyNetwork, modalities: Sequence[str], device: torch.devi
             for name, bands in sizes.items()
         }
         batch["available"] = torch.from_numpy(available).to(device)
-        logits = network.classify(batch, pixels=pixels)
+        with arithmetic(32 if precision == "auto" else precision, device):
+            logits = network.classify(batch, pixels=pixels)
         return logits.float().softmax(-1).cpu().numpy()
 
     return probabilities

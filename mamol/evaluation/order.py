@@ -103,7 +103,16 @@ class Order:
         """What classifies; the network goes to its device here."""
         wanted, least = self.settings.predict, min_valid_of(self.info)
         network = self.network.to(self.device)
-        return Mapper(network, self.device, self.batch, least, wanted.probabilities, wanted.stride, wanted.abstain)
+        return Mapper(
+            network,
+            self.device,
+            self.batch,
+            least,
+            wanted.probabilities,
+            wanted.stride,
+            wanted.abstain,
+            self.settings.training.precision,
+        )
 
     @cached_property
     def checkpoint_sha256(self) -> str:
@@ -278,6 +287,7 @@ class OneMap:
             "batch": self.order.batch,
             "min_valid": min_valid_of(self.order.info),
             "stride": wanted.stride,
+            "precision": self.settings.training.precision,
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             "torch": torch.__version__,
             "version": VERSION,

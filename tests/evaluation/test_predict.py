@@ -274,6 +274,16 @@ def test_a_map_without_holes_has_the_bits_of_windows_in_batches(loaded: Trained,
         np.testing.assert_array_equal(drawn.classes[rows, cols], found.argmax(1) + 1)
 
 
+def test_maps_are_of_32_bits_unless_others_are_asked_for(loaded: Trained, small: Path) -> None:
+    scene = load_scene("scene", small, need_labels=False)
+    auto, full, half = (
+        draw_map(Mapper(loaded.network, loaded.device, batch=32, precision=each), scene, ["sar"], "").confidence
+        for each in ("auto", 32, "bf16-mixed")
+    )
+    np.testing.assert_array_equal(auto, full)
+    assert 0 < np.abs(half - full).max() < 0.05
+
+
 def test_progress_without_a_terminal_is_a_line_a_minute(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
