@@ -287,7 +287,7 @@ class OneMap:
             "batch": self.order.batch,
             "min_valid": min_valid_of(self.order.info),
             "stride": wanted.stride,
-            "precision": self.settings.training.precision,
+            "precision": self.order.settings.training.precision,
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             "torch": torch.__version__,
             "version": VERSION,
