@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from benchmarks.harness import Figure, alternate, ratio_figure
 from benchmarks.plain import PlainNetwork, no_output
-from benchmarks.straight import sum_of
 from benchmarks.workload import (
     BATCH_OF_8,
     WINDOW,
@@ -20,6 +19,7 @@ from benchmarks.workload import (
     loss_of,
     network,
     step_of,
+    sum_of,
     training_step,
     with_holes,
 )

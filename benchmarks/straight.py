@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.harness import Figure, alternate, ratio_figure
-from benchmarks.workload import BATCH_OF_8, Batch, batch, frozen_tower, network, step_of, training_step
+from benchmarks.workload import BATCH_OF_8, Batch, batch, frozen_tower, network, step_of, sum_of, training_step
 from mamol.backbones.blocks import ClipMLP, PreNormBlock
 from mamol.backbones.clip import VisualTower
 from mamol.embeddings.window import WindowEmbedding
@@ -132,12 +132,3 @@ def run(backbone: str = "tiny", rounds: int = 9) -> list[Figure]:
             note=f"training step, {backbone}, batch 8 with 11 of 16 streams present, equal logits",
         )
     ]
-
-
-def sum_of(terms: dict[str, Tensor]) -> Tensor:
-    """What a training step descends.
-
-    Args:
-        terms: Of ``AnyNetwork.loss``.
-    """
-    return torch.stack(list(terms.values())).sum()

@@ -109,6 +109,15 @@ def step_of(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
     return step
 
 
+def sum_of(terms: dict[str, Tensor]) -> Tensor:
+    """What a training step descends.
+
+    Args:
+        terms: Of ``AnyNetwork.loss``.
+    """
+    return torch.stack(list(terms.values())).sum()
+
+
 def inference(model: nn.Module, data: Batch) -> Callable[[], None]:
     """Forward only, in evaluation mode and without gradients."""
     model.eval()
