@@ -7,10 +7,9 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import encoder
-from benchmarks.harness import Figure, alternate, ratio_figure
+from benchmarks.harness import Figure, alternate, operations, ratio_figure
 from benchmarks.plain import PlainNetwork
 from benchmarks.workload import (
     BACKBONE,
@@ -199,9 +198,7 @@ def _loss(model: nn.Module, data: Batch) -> Tensor:
 
 def _flop(model: nn.Module, data: Batch) -> int:
     """Floating-point operations of the matrix products of one step, forward and backward."""
-    with FlopCounterMode(display=False) as counter:
-        _loss(model, data).backward()
-    return counter.get_total_flops()
+    return operations(lambda: _loss(model, data).backward())
 
 
 def _matrix_peak(device: torch.device, side: int, repeats: int = 20) -> float:

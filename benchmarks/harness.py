@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 THREADS = 1
 """Threads of whatever is timed: the figures are in processor time, which would count waiting threads."""
@@ -101,6 +102,17 @@ def ratio_figure(name: str, seconds: Mapping[str, list[float]], ours: str, plain
     medians = " against ".join(f"{statistics.median(seconds[key]):.3g} s" for key in (ours, plain))
     note = f"{medians}; {rest.pop('note')}" if "note" in rest else medians
     return Figure(name, ratio(seconds, ours, plain), against=plain, note=note, details=details, **rest)
+
+
+def operations(call: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products of a call.
+
+    Args:
+        call: It is made once; on a CPU its attention counts only as ``SDPBackend.MATH``.
+    """
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
 
 
 def quiet_and_repeatable(threads: int = THREADS) -> None:

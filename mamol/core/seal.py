@@ -85,7 +85,7 @@ def _places(content: mmap.mmap) -> list[int]:
     """Where the digits of the marks begin."""
     size = len(content)
     edges = [(0, size)] if size <= 2 * EDGE else [(0, EDGE), (size - EDGE, size)]
-    return [begin + found.start(1) for begin, end in edges for found in _SEAL.finditer(content[begin:end])]
+    return [found.start(1) for edge in edges for found in _SEAL.finditer(content, *edge)]
 
 
 def _digest(content: mmap.mmap, places: list[int]) -> bytes:
