@@ -2,15 +2,50 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from scipy.io import loadmat, savemat
 
 import make_arrow
+from mamol.backbones import architectures
+from mamol.backbones.architectures import TINY
 from mamol.data.synthetic import write_synthetic_scene
 from mamol.evaluation.mapfiles import MapFiles
 from tests.lines import trained
+from tests.toys import NARROW
+
+
+@contextmanager
+def _tiny(width: int) -> Iterator[None]:
+    """``backbone=tiny`` with a visual tower of this width, in this process."""
+    sizes = replace(TINY, visual=replace(TINY.visual, width=width, output_dim=width))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(architectures, "TINY", sizes)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def narrow() -> Iterator[None]:
+    """``backbone=tiny`` a quarter as wide."""
+    with _tiny(NARROW):
+        yield
+
+
+@pytest.fixture
+def tiny() -> Iterator[None]:
+    """``backbone=tiny`` as it is, for tests in which other processes have it, too, or which look at numbers."""
+    with _tiny(TINY.visual.width):
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny_in_module() -> Iterator[None]:
+    """As ``tiny``, for fixtures and all tests of a module."""
+    with _tiny(TINY.visual.width):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -3,13 +3,17 @@
 import contextlib
 import importlib.util
 import io
+import multiprocessing
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import ModuleType
+
+import torch
 
 import make_arrow
 
@@ -56,6 +60,18 @@ def _module() -> ModuleType:
 def run(*arguments: object, cwd: Path = ROOT) -> Finished:
     """``python run.py <arguments>`` through the same entry, in this process."""
     return _here(lambda: _module().run([str(ROOT / "run.py"), *map(str, arguments)]), cwd)
+
+
+def forked(*arguments: object) -> ForkProcess:
+    """Starts ``python run.py <arguments>`` in a copy of this process, which has imported everything, to be killed."""
+    running = multiprocessing.get_context("fork").Process(target=_forked, args=arguments)
+    running.start()
+    return running
+
+
+def _forked(*arguments: object) -> None:
+    torch.set_num_threads(1)  # threads of the parent are not in the child
+    sys.exit(run(*arguments).returncode)
 
 
 def tables(*arguments: object) -> Finished:

@@ -15,6 +15,8 @@ from mamol.evaluation.predictions import read_predictions
 from mamol.training.checkpoints import read_checkpoint
 from tests.lines import QUICK, run
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 KEPT = Path(__file__).parent / "first_version"
 RUNS = KEPT / "runs"
 OPTIONS = [*QUICK, "expert_blocks=[11]", "rank=2"]

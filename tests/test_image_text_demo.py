@@ -15,7 +15,7 @@ ALL_GENRES = 23
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def trained(tiny_in_module: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Tables of 500 movies, each plot a sample, and the run of a training with 70 % incomplete."""
     folder = tmp_path_factory.mktemp("movies")
     mmimdb_tree(folder / "raw", 500, seed=0)

@@ -30,7 +30,9 @@ WANTED = {
     "requirements-docs.txt": PROJECT["dependency-groups"]["docs"],
 }
 LIBRARY = """
-import sys, numpy as np, mamol
+import logging, numpy as np, pytorch_lightning, torch, mamol
+torch.set_num_threads(2)
+level = logging.getLogger("pytorch_lightning").level
 rng, labels = np.random.default_rng(0), np.repeat([[1, 2]], 16, 0).repeat(8, 1)
 hsi, sar = rng.normal(size=(16, 16, 4)), rng.normal(size=(16, 16, 1))
 sizes = {"train_per_class": 16, "val_per_class": 4, "test_per_class": 8}
@@ -41,6 +43,7 @@ run = mamol.load("runs/x_seed0", num_gpus=0, progress_bar=False)
 run.map({"hsi": hsi}).save("x.png")
 run.save("adapter")
 print(run.predict({"sar": np.zeros((3, 1, 4, 4))}).shape, run.evaluate("tables", ratios=[0], types=["both"]).shape[0])
+assert (torch.get_num_threads(), logging.getLogger("pytorch_lightning").level) == (2, level)
 """
 
 
@@ -86,11 +89,15 @@ def pip(command: str, *arguments: object) -> None:
 
 
 def call(installed: Path, cwd: Path, *line: object) -> str:
+    return finished(installed, cwd, *line).stdout
+
+
+def finished(installed: Path, cwd: Path, *line: object) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, *map(str, line)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
 
 
 def test_the_wheel_has_one_top_level_module_and_all_its_files(wheel: Path) -> None:
@@ -118,7 +125,11 @@ def test_the_installed_script_works_without_a_checkout(installed: Path, tmp_path
 
 
 def test_the_installed_library_works_without_a_checkout(installed: Path, tmp_path: Path) -> None:
-    assert call(installed, tmp_path, "-c", LIBRARY) == "(3, 2) 2\n"
+    """It prints nothing, and threads and loggers of its guest stay as they are."""
+    done = finished(installed, tmp_path, "-c", LIBRARY)
+    assert done.stdout == "(3, 2) 2\n"
+    warning = "backbone tiny has RANDOM frozen weights: results mean nothing as CLIP results"
+    assert set(done.stderr.splitlines()) == {warning}
     quick: dict[str, Any] = {"backbone": "tiny", "num_gpus": 0, "max_steps": 2, "batch_size": 16, "progress_bar": False}
     options = [f"{key}={value}" for key, value in {**quick, "per_gpu_batchsize": 16, "data_root": "tables"}.items()]
     script = installed / "bin" / "mamol"

@@ -287,6 +287,7 @@ def test_a_package_brings_the_method_along(plugin: Place, tmp_path: Path, monkey
     assert any(line.startswith("pattern_gain ") for line in listed.stdout.splitlines()), listed.stderr[-1000:]
 
 
+@pytest.mark.usefixtures("tiny")
 def test_two_processes_train_the_method(plugin: Place, table_folder: Path, tmp_path: Path) -> None:
     """Really two, neither of which this one has told of the plugin."""
     given = (table_folder, tmp_path, plugin("pattern_gain"), "method=pattern_gain")

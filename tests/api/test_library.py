@@ -183,21 +183,6 @@ def test_an_adapter_works_at_the_command_line(trained: mamol.Run, tables: mamol.
     assert mamol.load(folder).metrics["test"] == json.loads((tmp_path / "x_seed0" / "metrics.json").read_text())["test"]
 
 
-def test_nothing_is_printed_and_nothing_stays_changed(tables: mamol.Tables, tmp_path: Path) -> None:
-    code = f"""
-import logging, torch, pytorch_lightning, mamol
-torch.set_num_threads(2)
-level = logging.getLogger("pytorch_lightning").level
-run = mamol.train({str(tables.folder)!r}, log_dir={str(tmp_path)!r}, **{QUICK!r})
-run.evaluate({str(tables.folder)!r}, ratios=[0], types=["both"])
-assert (torch.get_num_threads(), logging.getLogger("pytorch_lightning").level) == (2, level)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    warning = "backbone tiny has RANDOM frozen weights: results mean nothing as CLIP results"
-    assert set(done.stderr.splitlines()) == {warning}
-
-
 STARTS = """
 import sys, mamol
 def absent(*names): assert not (there := set(names) & sys.modules.keys()), (sys.argv, there)
@@ -224,6 +209,7 @@ mamol.train, mamol.Map
 """What is not imported at each point, from the cheapest command on."""
 
 
+@pytest.mark.usefixtures("tiny")
 def test_importing_costs_nothing() -> None:
     """In one process. The first tower that it builds is that of this process, where open_clip was there before."""
     done = subprocess.run([sys.executable, "-c", STARTS], capture_output=True, text=True, cwd=ROOT)

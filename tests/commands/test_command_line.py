@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from config import ex
 from mamol.evaluation.predictions import read_predictions
-from tests.lines import QUICK, process, run, start, trained
+from tests.lines import QUICK, forked, process, run, trained
 from tests.placed import write_placed
 
 NAMED = sorted(ex.named_configs)
@@ -83,16 +83,17 @@ def test_a_killed_run_goes_on_to_the_same_result(table_folder: Path, tmp_path: P
 
 def kill_after_two_epochs(folder: Path, *arguments: str) -> None:
     """Starts run.py and kills it once two epochs are written down."""
-    running = start("run.py", *arguments)
+    running = forked(*arguments)
     history, last = folder / "history.csv", folder / "checkpoints" / "last.ckpt"
     while not (history.exists() and len(pd.read_csv(history)) >= 2 and last.exists()):
-        if running.poll() is not None:
+        if running.exitcode is not None:
             raise RuntimeError("the run ended before it could be killed")
         time.sleep(0.02)
     running.kill()
-    running.wait()
+    running.join()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_two_processes_do_what_one_does(table_folder: Path, tmp_path: Path) -> None:
     arguments = [f"data_root={table_folder}", "max_epoch=2", "test_type=lidar+sar"]
     alone = trained(tmp_path, *arguments, "exp_name=alone")
@@ -200,6 +201,6 @@ def test_checkpoints_hold_the_trainable_part_only(finished_run: Path) -> None:
     (best,) = (finished_run / "checkpoints").glob("best*")
     with safe_open(best, "pt") as file:
         assert not any(name.startswith("tower") for name in file.keys())  # noqa: SIM118
-    frozen_bytes = 4 * metrics(finished_run)["params"]["frozen"]
-    assert best.stat().st_size < frozen_bytes / 4
-    assert (finished_run / "checkpoints" / "last.ckpt").stat().st_size < frozen_bytes
+    trainable = 4 * metrics(finished_run)["params"]["trainable"]
+    assert best.stat().st_size < 1.1 * trainable
+    assert (finished_run / "checkpoints" / "last.ckpt").stat().st_size < 3.3 * trainable, "with Adam's two means"

@@ -15,7 +15,7 @@ from scipy.io import loadmat, savemat
 import make_arrow
 from mamol.training.checkpoints import SETTINGS, read_checkpoint, read_pickle, write_state
 from tests.commands.test_command_line import kill_after_two_epochs
-from tests.lines import QUICK, Finished, process, run, start, trained
+from tests.lines import QUICK, Finished, forked, process, run, trained
 
 
 def refused(result: Finished) -> str:
@@ -38,11 +38,12 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_two_runs_started_at_once_have_a_folder_each(table_folder: Path, tmp_path: Path) -> None:
     common = ["with", "remote", *QUICK, f"data_root={table_folder}", "max_epoch=1", f"log_dir={tmp_path}"]
     common += ["exp_name=v", "limit_batches=2"]
-    both = [start("run.py", *common, f"method={method}") for method in ("mamol", "baseline")]
-    told = [each.communicate(timeout=240) for each in both]
-    assert [each.returncode for each in both] == [0, 0], told
-    folders = {Path(out.splitlines()[-1]) for out, _ in told}
-    assert folders == {tmp_path / "v_seed0", tmp_path / "v_seed0_2"}
+    both = [forked(*common, f"method={method}") for method in ("mamol", "baseline")]
+    for each in both:
+        each.join(240)
+    assert [each.exitcode for each in both] == [0, 0]
+    folders = {tmp_path / "v_seed0", tmp_path / "v_seed0_2"}
+    assert folders == set(tmp_path.iterdir())
     methods = {json.loads((folder / "metrics.json").read_text())["method"] for folder in folders}
     assert methods == {"mamol", "baseline"}
     assert all(len(list((folder / "checkpoints").glob("best*"))) == 1 for folder in folders)

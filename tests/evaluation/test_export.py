@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -14,6 +15,7 @@ import rasterio
 
 import mamol
 from mamol.api.made import Made
+from mamol.backbones import architectures
 from mamol.core.errors import MamolError
 from mamol.core.seal import read_sealed_json
 from mamol.evaluation import export_run, onnxfile
@@ -28,18 +30,20 @@ PATTERNS = ["hsi+lidar+sar", "hsi+lidar", "hsi+sar", "lidar+sar", "hsi", "lidar"
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Constants are left to onnxruntime: it saves half of the time."""
+    """Constants are left to onnxruntime: it saves half of the time; and towers have two blocks."""
+    sizes = replace(architectures.TINY, visual=replace(architectures.TINY.visual, layers=2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnxfile, "OPTIMISE", False)
+        patch.setattr(architectures, "TINY", sizes)
         yield
 
 
 @pytest.fixture(scope="module")
-def source(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A calibrated run whose folder may be written to; its own tables are where its config says."""
-    copied = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("source") / "run"))
-    mamol.calibrate(copied, coverage=None, **QUIET)
-    return copied
+def source(table_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibrated run of a tower of two blocks, one with experts: capturing a graph takes time for each block."""
+    folder = trained(tmp_path_factory.mktemp("source"), f"data_root={table_folder}", "expert_blocks=last1")
+    mamol.calibrate(folder, coverage=None, **QUIET)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,10 @@ from mamol.evaluation import merge_run
 from mamol.network.network import Network
 from mamol.training.checkpoints import read_checkpoint
 from tests.lines import QUICK, run
+from tests.toys import NARROW
 
 QUIET = {"num_gpus": 0, "progress_bar": False, "threads": 1, "precision": 32}
+MLP = 4 * NARROW
 RANK = (1 + 1 + 2) * 8
 """Of a routed expert, the shared one and those of two modalities."""
 
@@ -72,10 +74,10 @@ def test_the_report_says_what_it_is(small: Made, source: Path, told: dict[str, A
     (best,) = (source / "checkpoints").glob("best*")
     assert (told["from"]["path"], told["from"]["sha256"]) == (str(best), verify(best, ""))
     assert (told["present"], told["ranks"]) == ("hsi+sar", [0] * 6 + [RANK] * 6)
-    assert told["cost_of_an_mlp"] == 1 + 2 * RANK / 512
+    assert told["cost_of_an_mlp"] == 1 + 2 * RANK / MLP
     counts = told["parameters"]
     assert counts["after"]["experts"] == counts["after"]["routers"] == 0
-    units = 2 * RANK * (2 * 128 + 1)
+    units = 2 * RANK * (2 * NARROW + 1)
     assert counts["after"]["frozen"] == counts["before"]["frozen"] + 6 * units
     rows = {(row["present"], row["score"]): row for row in told["scores"]}
     assert {present for present, _ in rows} == {"hsi+sar", "hsi", "sar"}
@@ -84,7 +86,7 @@ def test_the_report_says_what_it_is(small: Made, source: Path, told: dict[str, A
     text = (small.folder / "report.md").read_text("utf-8")
     assert text.strip() == str(small)
     assert "random frozen weights" in text.partition("\n")[0]
-    assert "MLPs of the blocks 6, 7, 8, 9, 10, 11; such an MLP costs 1.1250 times a frozen one at most" in text
+    assert "MLPs of the blocks 6, 7, 8, 9, 10, 11; such an MLP costs 1.5000 times a frozen one at most" in text
 
 
 def test_a_plain_clip_of_wider_mlps_takes_the_tower(small: Made, source: Path) -> None:
@@ -92,8 +94,9 @@ def test_a_plain_clip_of_wider_mlps_takes_the_tower(small: Made, source: Path) -
     verify(path, "")
     with safe_open(path, "pt") as file:
         described = json.loads(file.metadata()["mamol"])
-    assert (described["mlp_width"], described["random_weights"]) == (512 + 2 * RANK, True)
-    visual = vision_transformer(replace(TINY.visual, grid=4, mlp_ratio=described["mlp_width"] / 128))
+    assert (described["mlp_width"], described["random_weights"]) == (MLP + 2 * RANK, True)
+    sizes = {"grid": 4, "width": NARROW, "output_dim": NARROW}
+    visual = vision_transformer(replace(TINY.visual, **sizes, mlp_ratio=described["mlp_width"] / NARROW))
     visual.load_state_dict({name.removeprefix("visual."): value for name, value in load_file(path).items()})
     merged = mamol.load(small.folder, **QUIET)
     before = predicted(merged)

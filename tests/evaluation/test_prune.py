@@ -24,6 +24,7 @@ from mamol.network.pruning import prunable, pruned
 from mamol.training.checkpoints import read_checkpoint
 from mamol.training.restoring import restore
 from tests.lines import QUICK, run, trained
+from tests.toys import NARROW
 
 QUIET = {"num_gpus": 0, "progress_bar": False, "threads": 1, "precision": 32}
 KEPT = ["hsi+sar", "hsi", "sar"]
@@ -69,7 +70,7 @@ def test_a_pruned_run_is_smaller_and_says_where_it_is_from(small: Made, source: 
         for layer, kept in told["experts"].items()
     )
     before, after = (told["parameters"][when] for when in ("before", "after"))
-    assert before["experts"] - after["experts"] == 6 * 2 * 2 * 8 * 128  # of each block an expert, and that of lidar
+    assert before["experts"] - after["experts"] == 6 * 2 * 2 * 8 * NARROW  # of each block an expert, and that of lidar
     assert all(after[name] < before[name] for name in ("embedding", "routers", "head", "trainable", "total"))
     assert after["frozen"] == before["frozen"]
     before, after = (told["multiply_adds"][when] for when in ("before", "after"))

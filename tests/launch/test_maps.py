@@ -21,6 +21,7 @@ from mamol.evaluation.progress import Told
 from mamol.launch import maps
 from mamol.launch.job import AnyJob, Outcome
 from mamol.launch.maps import worker_config
+from tests.lines import trained
 from tests.placed import contents, settings_of, write_placed
 
 GIVEN = {"present": "sar", "block": 2, "batch": 12}
@@ -32,6 +33,12 @@ def area(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_placed(scene_folder, folder / "north", "north", slice(0, 8), slice(0, 12))
     write_placed(scene_folder, folder / "south", "south", slice(8, 16), slice(0, 12))
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished_run(tiny_in_module: None, table_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that other processes draw maps of."""
+    return trained(tmp_path_factory.mktemp("runs"), f"data_root={table_folder}", "max_epoch=1")
 
 
 @pytest.fixture

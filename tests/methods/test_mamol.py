@@ -141,6 +141,7 @@ def test_in_one_sequence_the_router_sees_the_modality_of_each_token() -> None:
     torch.testing.assert_close(alone_token, found[:, :1], atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("fusion", ["late", "single_stream"])
 def test_a_router_that_sees_modalities_is_balanced_in_each_of_them(fusion: str) -> None:
     """Pooled, two modalities with an expert each would look even; class tokens of sequences are a group, too."""

@@ -16,6 +16,8 @@ from mamol.network.network import Network
 from tests.mixtures import small_mixture
 from tests.toys import shake, toy_batch, toy_network, windows
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 ONE: dict[str, Any] = {"experts_dynamic": 1}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("mamol", ONE),
