@@ -90,7 +90,8 @@ def choice(*values: object) -> Allowed:
     Args:
         values: Those.
     """
-    return Allowed("one of " + ", ".join(map(str, values)), lambda v: not isinstance(v, bool) and v in values)
+    text = ", ".join(str(value) or "nothing" for value in values)
+    return Allowed(f"one of {text}", lambda v: not isinstance(v, bool) and v in values)
 
 
 class Registered(Allowed):

@@ -37,6 +37,15 @@ def quiet() -> Iterator[None]:
                 each.setLevel(level)
 
 
+def no_advertisement(record: logging.LogRecord) -> bool:
+    """A filter of a logger: False for what Lightning recommends to install.
+
+    Args:
+        record: What is to be said.
+    """
+    return not record.getMessage().startswith("💡")
+
+
 @contextmanager
 def as_a_guest() -> Iterator[None]:
     """Quiet, and with torch's number of threads as before at the end: what happens in somebody's notebook."""

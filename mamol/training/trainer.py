@@ -1,5 +1,6 @@
 """Lightning's trainer as every training of this program has it."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mamol.core.settings import Settings
 from mamol.training.callbacks import SealedCheckpoints
 from mamol.training.machine import devices_of, precision_of, progress_bars
 from mamol.training.processes import end_at_sigterm, keep_together
+from mamol.training.quiet import no_advertisement
 
 
 def make_trainer(
@@ -37,6 +39,7 @@ def make_trainer(
     training, machine = settings.training, settings.machine
     devices, accelerator = devices_of(machine)
     keep_together()
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(no_advertisement)
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,

@@ -101,6 +101,8 @@ def test_two_processes_do_what_one_does(table_folder: Path, tmp_path: Path) -> N
     pair = process("run.py", *command, "cpu_processes=2", "per_gpu_batchsize=4")
     assert pair.returncode == 0, pair.stderr[-2000:]
     assert pair.stdout.count("pair_seed0\n") == 1, "only rank 0 speaks"
+    assert "GPU available" in pair.stdout
+    assert "💡" not in pair.stdout + pair.stderr
     first, second = metrics(alone), metrics(tmp_path / "pair_seed0")
     assert first["missing"] == second["missing"]
     assert first["test"]["n"] == second["test"]["n"] == 36

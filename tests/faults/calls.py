@@ -258,7 +258,7 @@ COMMANDS = [
     call(
         "reproduce",
         "reproduce=table9",
-        "reproduce='table9' must be one of , table1, table2, table3, table4, table5, figure4, figure4a, figure5",
+        "reproduce='table9' must be one of nothing, table1, table2, table3, table4, table5, figure4, figure4a, figure5",
     ),
     call(
         "reproduce", "table9", "Named config not found: \"table9\". Available config values are: ('remote', 'released',"
