@@ -38,7 +38,7 @@ class Other(TypedDict):
     """Another run.
 
     Attributes:
-        name: Its folder's.
+        name: Its folder's; with those above it as far as they tell several apart.
         method: What was trained.
         patterns: By name; those that both runs have.
         rates: As ``scores.rate_scores``, with the same sensors missing of the same samples; None of other sensors.
@@ -66,12 +66,25 @@ def open_other(settings: Settings, path: str) -> Trained:
         raise MamolError(f"compare={path}: {error}") from error
 
 
-def against(predicted: Predicted, path: str, masks: Drawn) -> Other:
+def told_apart(paths: Sequence[str]) -> list[str]:
+    """As few of the last parts of each path as tell all of them apart.
+
+    Args:
+        paths: Of folders.
+    """
+    parts = [Path(path).parts for path in paths]
+    lengths = range(1, max(map(len, parts), default=0) + 1)
+    names = [["/".join(each[-length:]) for each in parts] for length in lengths]
+    return next((found for found in names if len(set(found)) == len(found)), list(paths))
+
+
+def against(predicted: Predicted, path: str, name: str, masks: Drawn) -> Other:
     """Another run on the same test samples, pattern by pattern and rate by rate.
 
     Args:
         predicted: Of this run.
         path: Of the other one.
+        name: What the page calls it.
         masks: Of this run, at every missing type and rate.
 
     Raises:
@@ -82,7 +95,7 @@ def against(predicted: Predicted, path: str, masks: Drawn) -> Other:
     here = {frozenset(name.split("+")): name for name in predicted.samples}
     both = {here[parts]: name for name in other.samples if (parts := frozenset(name.split("+"))) in here}
     return {
-        "name": Path(path).name,
+        "name": name,
         "method": other.trained.network.spec.label,
         "patterns": {mine: _against(predicted, other, mine, theirs, rows[theirs]) for mine, theirs in both.items()},
         "rates": _rates(other, predicted.trained.modalities, masks),

@@ -7,7 +7,7 @@ from mamol.core.errors import MamolError
 from mamol.core.files import new_folder
 from mamol.core.settings import Settings
 from mamol.evaluation.grid import Drawn, draw_masks
-from mamol.evaluation.report.beside import against, open_other
+from mamol.evaluation.report.beside import against, open_other, told_apart
 from mamol.evaluation.report.facts import command, facts, remarks
 from mamol.evaluation.report.maps import order_of, scene_view
 from mamol.evaluation.report.page import render, versions
@@ -68,7 +68,8 @@ def gather(trained: Trained, masks: Drawn) -> dict[str, Any]:
     Raises:
         MamolError: As of ``report``.
     """
-    predicted = Predicted.of(trained)
+    predicted, compared = Predicted.of(trained), trained.settings.report.compare
+    named = zip(compared, told_apart(compared), strict=True)
     return {
         "modalities": list(trained.modalities),
         "classes": list(trained.classes),
@@ -79,7 +80,7 @@ def gather(trained: Trained, masks: Drawn) -> dict[str, Any]:
         "label": trained.network.spec.label,
         "patterns": pattern_scores(predicted),
         "rates": rate_scores(predicted, masks),
-        "others": [against(predicted, path, masks) for path in trained.settings.report.compare],
+        "others": [against(predicted, path, name, masks) for path, name in named],
         "routing": routing(predicted),
         "worth": worth(predicted),
         "risks": list(RISKS),

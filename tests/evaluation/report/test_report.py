@@ -119,6 +119,21 @@ def test_the_same_sensors_are_missing_in_every_run_whatever_their_order(monkeypa
     assert rates("hsi", "lidar") is None
 
 
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        ([], []),
+        (["runs/a"], ["a"]),
+        (["runs/a", "b"], ["a", "b"]),
+        (["one/x/run", "two/x/run/", "two/y/run"], ["one/x/run", "two/x/run", "two/y/run"]),
+        (["a/run", "b/run", "run"], ["a/run", "b/run", "run"]),
+        (["a", "a"], ["a", "a"]),
+    ],
+)
+def test_compared_runs_are_told_apart(paths: list[str], names: list[str]) -> None:
+    assert beside.told_apart(paths) == names
+
+
 def test_another_run_stands_beside_it_with_a_test(reported: Reported) -> None:
     ((other,), patterns) = content_of(reported.page)["others"], content_of(reported.page)["patterns"]
     assert other["name"] == reported.other.name
