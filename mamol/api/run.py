@@ -24,7 +24,7 @@ from mamol.data.scenes import load_scene
 from mamol.evaluation.blocks import among_all
 from mamol.evaluation.fitting import check_abstain, check_bands, check_stride, map_title, min_valid_of, present_patterns
 from mamol.evaluation.grid import all_predictions, draw_masks, score_grid
-from mamol.evaluation.mapper import Mapper, draw_map, predictor
+from mamol.evaluation.mapper import Mapper, draw_map, predictor, windows_at_once
 from mamol.evaluation.maps import Map
 from mamol.evaluation.marking import is_transductive
 from mamol.evaluation.report.command import report
@@ -202,9 +202,10 @@ class Run:
             check_stride(stride, self.network)
             check_abstain(abstain, self.network, self.checkpoint)
             least = min_valid_of(self._info)
-            precision = self.settings.training.precision
+            training, device = self.settings.training, self._device
+            batch = windows_at_once(self.network, device, training.per_gpu_batchsize)
             mapper = Mapper(
-                self.network, self._device, self._batch, least, stride=stride, abstain=abstain, precision=precision
+                self.network, device, batch, least, stride=stride, abstain=abstain, precision=training.precision
             )
             return draw_map(mapper, read, pattern, title, progress=progress)
 

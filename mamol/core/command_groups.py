@@ -47,7 +47,10 @@ class PredictSettings:
         64, o.integer(1), "rows that are kept at once on the way; a stopped map goes on behind the last", decides=False
     )
     batch: int | None = option(
-        None, o.optional(o.integer(1)), "pixels at once; None takes 32 on a CPU, 256 or more on a GPU", decides=False
+        None,
+        o.optional(o.integer(1)),
+        "windows at once; None takes 32 on a CPU, 8 of 16 x 16 with a dense head, 256 or more on a GPU",
+        decides=False,
     )
     worker: bool = option(
         False,

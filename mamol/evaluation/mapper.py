@@ -23,7 +23,18 @@ from mamol.evaluation.frame import Frame, frame_of
 from mamol.evaluation.mapinfo import MapInfo, chosen_colours
 from mamol.evaluation.maps import Map
 from mamol.evaluation.progress import Told
-from mamol.training.machine import arithmetic
+from mamol.training.machine import arithmetic, batch_on
+
+
+def windows_at_once(network: AnyNetwork, device: torch.device, per_gpu: int) -> int:
+    """How many windows a map's network gets, unless the user says it.
+
+    Args:
+        network: Of a dense one all pixels of a window are classified together.
+        device: Where it computes.
+        per_gpu: What the user allows in training.
+    """
+    return batch_on(device, per_gpu, network.spec.grid**2 if network.dense else 1)
 
 
 @dataclass(frozen=True)

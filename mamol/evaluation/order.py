@@ -29,11 +29,11 @@ from mamol.evaluation.fitting import (
 )
 from mamol.evaluation.frame import Frame, Outside, frame_of
 from mamol.evaluation.mapinfo import MapInfo
-from mamol.evaluation.mapper import Mapper
+from mamol.evaluation.mapper import Mapper, windows_at_once
 from mamol.evaluation.marking import is_transductive
 from mamol.training.calibrations import calibration_of
 from mamol.training.checkpoints import CheckpointInfo, checkpoint_file, read_checkpoint, run_of
-from mamol.training.machine import batch_on, device_of
+from mamol.training.machine import device_of
 from mamol.training.restoring import restore
 
 
@@ -121,8 +121,9 @@ class Order:
 
     @property
     def batch(self) -> int:
-        """Pixels at once."""
-        return self.settings.predict.batch or batch_on(self.device, self.settings.training.per_gpu_batchsize)
+        """Windows at once."""
+        per_gpu = self.settings.training.per_gpu_batchsize
+        return self.settings.predict.batch or windows_at_once(self.network, self.device, per_gpu)
 
     @property
     def needed(self) -> list[str]:

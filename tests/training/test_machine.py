@@ -149,6 +149,8 @@ def test_a_command_that_does_not_train_has_one_device(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_of(MachineSettings()).type == "cpu"
     assert [batch_on(torch.device(kind), 512) for kind in ("cuda", "cpu")] == [512, 32]
+    sizes = {4: 32, 8: 32, 14: 10, 16: 8, 64: 1}
+    assert {size: batch_on(torch.device("cpu"), 512, size**2) for size in sizes} == sizes
 
 
 def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
