@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from scipy.io import loadmat, savemat
 
 import make_arrow
 from mamol.backbones import architectures
 from mamol.backbones.architectures import TINY
+from mamol.core.files import replacing
 from mamol.data.synthetic import write_synthetic_scene
+from mamol.evaluation import results
 from mamol.evaluation.mapfiles import MapFiles
 from tests.lines import trained
 from tests.toys import NARROW
@@ -31,6 +34,19 @@ def _tiny(width: int) -> Iterator[None]:
 def narrow() -> Iterator[None]:
     """``backbone=tiny`` a quarter as wide."""
     with _tiny(NARROW):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_figures_of_runs() -> Iterator[None]:
+    """Runs in this process keep files without content where figures belong, whose drawing takes half a second each."""
+
+    def no_picture(figure: Figure, path: Path) -> None:
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"no picture")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "save_figure", no_picture)
         yield
 
 

@@ -70,6 +70,7 @@ def forked(*arguments: object) -> ForkProcess:
 
 
 def _forked(*arguments: object) -> None:
+    os.setsid()  # what it starts can be killed with it
     torch.set_num_threads(1)  # threads of the parent are not in the child
     sys.exit(run(*arguments).returncode)
 

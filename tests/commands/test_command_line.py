@@ -103,6 +103,8 @@ def test_two_processes_do_what_one_does(table_folder: Path, tmp_path: Path) -> N
     assert pair.stdout.count("pair_seed0\n") == 1, "only rank 0 speaks"
     assert "GPU available" in pair.stdout
     assert "💡" not in pair.stdout + pair.stderr
+    for name in ("confusion", "curves"):
+        assert (tmp_path / "pair_seed0" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     first, second = metrics(alone), metrics(tmp_path / "pair_seed0")
     assert first["missing"] == second["missing"]
     assert first["test"]["n"] == second["test"]["n"] == 36

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +13,7 @@ import torch
 
 from mamol.experiments.reproduce.estimate import estimate
 from tests.experiments.conftest import InProcess, reproduce
-from tests.lines import QUICK
-from tests.pages import ROOT
+from tests.lines import QUICK, forked
 
 TWO = ("table5", "methods=mamol,baseline", "rates=0.7")
 
@@ -166,13 +163,14 @@ def test_a_killed_command_goes_on_to_the_same_table(
         patch.setattr("mamol.experiments.reproduce.command.launcher_named", lambda name, **options: InProcess())
         whole = reproduce(tables, tmp_path / "whole", *options)
     budget = [*QUICK, "seeds=1", "datasets=synthetic", f"data_root={tables}", f"log_dir={tmp_path / 'part'}"]
-    killed = command(*budget, *options)
+    killed = forked("reproduce", "with", *budget, *options)
     runs = tmp_path / "part" / "runs"
     while not (list(runs.glob("*/checkpoints/last.ckpt")) and list(runs.glob("*/history.csv"))):
-        assert killed.poll() is None, "it ended before it could be killed"
+        assert killed.exitcode is None, "it ended before it could be killed"
         time.sleep(0.02)
+    assert killed.pid is not None
     os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.join()
     assert not list(runs.glob("*/metrics.json"))
     assert not (tmp_path / "part" / "table5").exists()
     again = reproduce(tables, tmp_path / "part", *options)
@@ -184,9 +182,3 @@ def test_a_killed_command_goes_on_to_the_same_table(
     (history,) = runs.glob("*/history.csv")
     assert pd.read_csv(history)["epoch"].tolist() == list(range(8))
     assert "last.ckpt" in next(runs.glob("jobs/*.json")).read_text()
-
-
-def command(*options: str) -> subprocess.Popen[bytes]:
-    """Starts ``python run.py reproduce`` in a group of its own."""
-    line = [sys.executable, str(ROOT / "run.py"), "reproduce", "with", *options]
-    return subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
