@@ -18,7 +18,7 @@ def test_the_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.Monke
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.source = cell.source.replace("max_epoch=10", "max_epoch=1")  # one runs as ten do,
-        cell.source = cell.source.replace("0:40", "0:30").replace("(40, 56", "(30, 56")  # and a map as a larger one
+        cell.source = cell.source.replace("0:40", "0:24").replace("(40, 56", "(24, 56")  # and a map as a larger one
     NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
