@@ -31,6 +31,8 @@ WANTED = {
 }
 LIBRARY = """
 import logging, numpy as np, pytorch_lightning, torch, mamol
+from mamol.commands.cost import read_cost
+assert read_cost().steps
 torch.set_num_threads(2)
 level = logging.getLogger("pytorch_lightning").level
 rng, labels = np.random.default_rng(0), np.repeat([[1, 2]], 16, 0).repeat(8, 1)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from mamol.core.errors import MamolError
 from mamol.core.groups import MachineSettings
+from mamol.evaluation.mapper import windows_at_once
 from mamol.training.machine import (
     OMP,
     arithmetic,
@@ -20,6 +22,7 @@ from mamol.training.machine import (
     precision_of,
     use_threads,
 )
+from tests.toys import tiny_tower, toy_network
 
 Busy = Callable[..., None]
 
@@ -151,6 +154,13 @@ def test_a_command_that_does_not_train_has_one_device(monkeypatch: pytest.Monkey
     assert [batch_on(torch.device(kind), 512) for kind in ("cuda", "cpu")] == [512, 32]
     sizes = {4: 32, 8: 32, 14: 10, 16: 8, 64: 1}
     assert {size: batch_on(torch.device("cpu"), 512, size**2) for size in sizes} == sizes
+
+
+@pytest.mark.parametrize(("head", "windows"), [("class", 32), ("pixels", 8)])
+def test_a_map_takes_fewer_windows_of_which_all_pixels_are_classified(head: str, windows: int) -> None:
+    network = toy_network(head=head, tower=tiny_tower(16))
+    network.spec = replace(network.spec, grid=16)
+    assert windows_at_once(network, torch.device("cpu"), 512) == windows
 
 
 def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
