@@ -41,7 +41,9 @@ def quick() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def source(table_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A calibrated run of a tower of two blocks, one with experts: capturing a graph takes time for each block."""
-    folder = trained(tmp_path_factory.mktemp("source"), f"data_root={table_folder}", "expert_blocks=last1")
+    folder = trained(
+        tmp_path_factory.mktemp("source"), f"data_root={table_folder}", "expert_blocks=last1", "max_epoch=2"
+    )
     mamol.calibrate(folder, coverage=None, **QUIET)
     return folder
 
