@@ -21,6 +21,11 @@ from tests.lines import trained
 from tests.toys import NARROW
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the whole house go first, among them the longest: at the end a worker would be left alone with them."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
 @contextmanager
 def _tiny(width: int) -> Iterator[None]:
     """``backbone=tiny`` with a visual tower of this width, in this process."""

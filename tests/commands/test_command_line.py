@@ -124,7 +124,7 @@ def test_two_processes_do_what_one_does(table_folder: Path, tmp_path: Path) -> N
 def test_lists(tmp_path: Path) -> None:
     assert "houston2013" in run("datasets", cwd=tmp_path).stdout
     assert "mamol" in run("methods", cwd=tmp_path).stdout
-    shown = process("run.py", "print_config", "with", "remote", cwd=tmp_path).stdout
+    shown = run("print_config", "with", "remote", cwd=tmp_path).stdout
     shown = re.sub(r"\x1b\[\d+m", "", shown)  # colours
     for key in ex.configurations[0]():
         line = next(line for line in shown.splitlines() if line.strip().startswith((f"{key} = ", f"{key}:")))

@@ -10,7 +10,7 @@ import mamol.commands.run
 from config import ex
 from mamol.commands import help as manual
 from mamol.core.settings import OPTIONS
-from tests.lines import process, run
+from tests.lines import run, tables
 from tests.pages import ROOT
 from tests.test_docs import check_make_arrow, check_run
 
@@ -64,14 +64,14 @@ def test_examples_are_calls_that_the_program_takes() -> None:
     for name, command in manual.COMMANDS.items():
         for example in command.examples:
             check_run(["" if name == "train" else name, *shlex.split(example)])
-    for line in process("make_arrow.py").stdout.partition("examples:\n")[2].splitlines():
+    for line in tables().stdout.partition("examples:\n")[2].splitlines():
         _, script, *words = shlex.split(line)
         assert script == "make_arrow.py"
         check_make_arrow(words)
 
 
 def test_tables_has_a_page_at_both_doors() -> None:
-    assert process("make_arrow.py").stdout == process("make_arrow.py", "--help").stdout
+    assert tables().stdout == tables("--help").stdout
     told = mamol("tables", "--help").stdout
     assert told.startswith("usage: mamol tables")
     assert "  mamol tables --dataset trento" in told

@@ -15,7 +15,7 @@ from scipy.io import loadmat, savemat
 import make_arrow
 from mamol.training.checkpoints import SETTINGS, read_checkpoint, read_pickle, write_state
 from tests.commands.test_command_line import kill_after_two_epochs
-from tests.lines import QUICK, Finished, forked, process, run, trained
+from tests.lines import QUICK, Finished, forked, run, trained
 
 
 def refused(result: Finished) -> str:
@@ -239,7 +239,7 @@ def test_plain_configs_are_read(tmp_path: Path) -> None:
     texts = {"c.json": '{"rank": 4}', "c.yaml": "top_k: 2\n", "c.yml": "seed: 7\n"}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-    shown = process("run.py", "print_config", "with", *(tmp_path / name for name in texts)).stdout
+    shown = run("print_config", "with", *(tmp_path / name for name in texts)).stdout
     for line in ("rank = 4", "top_k = 2", "seed = 7"):
         assert line in shown
 
