@@ -49,7 +49,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def folder(name: str, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run; the backbone that its options name is not there and is not asked for."""
-    given = (*OPTIONS, f"network={name}", f"data_root={table}", "backbone=none", "max_epoch=12")
+    given = (*OPTIONS, f"network={name}", f"data_root={table}", "backbone=none", "max_epoch=6")
     return trained(tmp_path_factory.mktemp("runs"), *given)
 
 
