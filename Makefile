@@ -47,7 +47,7 @@ lint: .venv/dev.stamp
 	$(BIN)/lint-imports --no-cache
 
 unit: .venv/dev.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --maxschedchunk 100
 	@command -v chromium chromium-browser > /dev/null || echo "chromium is not installed: the tests of the report's page in a browser were skipped"
 
 faults: .venv/dev.stamp
