@@ -47,11 +47,11 @@ lint: .venv/dev.stamp
 	$(BIN)/lint-imports --no-cache
 
 unit: .venv/dev.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --maxschedchunk 100
+	$(BIN)/python -m pytest -n 3 --maxschedchunk 100
 	@command -v chromium chromium-browser > /dev/null || echo "chromium is not installed: the tests of the report's page in a browser were skipped"
 
 faults: .venv/dev.stamp
-	OMP_NUM_THREADS=1 FAULTS=whole $(BIN)/python -m pytest -n 2 tests/faults --durations=0
+	FAULTS=whole $(BIN)/python -m pytest -n 2 tests/faults --durations=0
 
 audit: .venv/dev.stamp
 	$(BIN)/python -m tests.audit

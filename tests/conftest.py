@@ -1,5 +1,6 @@
 """Scenes and tables that many tests read."""
 
+import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ from tests.toys import NARROW
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the whole house go first, among them the longest: at the end a worker would be left alone with them."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what was imported, which stays, out of garbage collections: each looked through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager
