@@ -5,13 +5,16 @@ import importlib.util
 import io
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import torch
 
@@ -63,10 +66,31 @@ def run(*arguments: object, cwd: Path = ROOT) -> Finished:
 
 
 def forked(*arguments: object) -> ForkProcess:
-    """Starts ``python run.py <arguments>`` in a copy of this process, which has imported everything, to be killed."""
+    """Starts ``python run.py <arguments>`` in a copy of this process, which has imported everything."""
     running = multiprocessing.get_context("fork").Process(target=_forked, args=arguments)
     running.start()
     return running
+
+
+def killed(ready: Callable[[], object], *arguments: object) -> None:
+    """Starts ``python run.py <arguments>`` as ``forked``, and kills it and what it started once something is so.
+
+    Args:
+        ready: Says whether it is.
+        arguments: Of the command.
+
+    Raises:
+        RuntimeError: The command ended before, or nothing happened for two minutes.
+    """
+    running = forked(*arguments)
+    deadline = time.monotonic() + 120
+    while not ready():
+        if running.exitcode is not None or time.monotonic() > deadline:
+            running.kill()
+            raise RuntimeError(f"the command was not there to be killed (exit status {running.exitcode})")
+        time.sleep(0.02)
+    os.killpg(cast(int, running.pid), signal.SIGKILL)
+    running.join()
 
 
 def _forked(*arguments: object) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +10,7 @@ from safetensors import safe_open
 
 from config import ex
 from mamol.evaluation.predictions import read_predictions
-from tests.lines import QUICK, forked, process, run, trained
+from tests.lines import QUICK, killed, process, run, trained
 from tests.placed import write_placed
 
 NAMED = sorted(ex.named_configs)
@@ -83,14 +82,8 @@ def test_a_killed_run_goes_on_to_the_same_result(table_folder: Path, tmp_path: P
 
 def kill_after_two_epochs(folder: Path, *arguments: str) -> None:
     """Starts run.py and kills it once two epochs are written down."""
-    running = forked(*arguments)
     history, last = folder / "history.csv", folder / "checkpoints" / "last.ckpt"
-    while not (history.exists() and len(pd.read_csv(history)) >= 2 and last.exists()):
-        if running.exitcode is not None:
-            raise RuntimeError("the run ended before it could be killed")
-        time.sleep(0.02)
-    running.kill()
-    running.join()
+    killed(lambda: history.exists() and len(pd.read_csv(history)) >= 2 and last.exists(), *arguments)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -24,7 +24,7 @@ from mamol.evaluation.maps import Map
 from mamol.evaluation.partial import PartialMap
 from mamol.evaluation.progress import Told, duration, watching
 from mamol.evaluation.trained import Trained
-from tests.lines import QUICK, forked, run
+from tests.lines import QUICK, killed, run
 from tests.placed import contents, settings_of, write_placed
 
 
@@ -64,14 +64,7 @@ def test_a_killed_map_goes_on_and_has_the_same_bits(
     assert done.returncode == 0, done.stderr[-1500:]
 
     arguments = line(own_run, small, "block=1", "batch=12", "present=sar", "probabilities=True")
-    running = forked(*arguments)
-    for _ in range(12000):
-        if len(finished_blocks(own_run)) >= 2:
-            break
-        assert running.exitcode is None
-        time.sleep(0.01)
-    running.kill()
-    running.join()
+    killed(lambda: len(finished_blocks(own_run)) >= 2, *arguments)
     kept = {path: path.stat().st_mtime_ns for path in finished_blocks(own_run)}
     assert 2 <= len(kept) < 16
     assert not list((own_run / "maps").glob("*.*f"))  # no raster yet

@@ -1,9 +1,6 @@
 """``python run.py reproduce``: skips, continues, keeps going, and gives the same table after SIGKILL."""
 
 import json
-import os
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import torch
 
 from mamol.experiments.reproduce.estimate import estimate
 from tests.experiments.conftest import InProcess, reproduce
-from tests.lines import QUICK, forked
+from tests.lines import QUICK, killed
 
 TWO = ("table5", "methods=mamol,baseline", "rates=0.7")
 
@@ -163,14 +160,11 @@ def test_a_killed_command_goes_on_to_the_same_table(
         patch.setattr("mamol.experiments.reproduce.command.launcher_named", lambda name, **options: InProcess())
         whole = reproduce(tables, tmp_path / "whole", *options)
     budget = [*QUICK, "seeds=1", "datasets=synthetic", f"data_root={tables}", f"log_dir={tmp_path / 'part'}"]
-    killed = forked("reproduce", "with", *budget, *options)
     runs = tmp_path / "part" / "runs"
-    while not (list(runs.glob("*/checkpoints/last.ckpt")) and list(runs.glob("*/history.csv"))):
-        assert killed.exitcode is None, "it ended before it could be killed"
-        time.sleep(0.02)
-    assert killed.pid is not None
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.join()
+    killed(
+        lambda: list(runs.glob("*/checkpoints/last.ckpt")) and list(runs.glob("*/history.csv")),
+        "reproduce", "with", *budget, *options,
+    )  # fmt: skip
     assert not list(runs.glob("*/metrics.json"))
     assert not (tmp_path / "part" / "table5").exists()
     again = reproduce(tables, tmp_path / "part", *options)
