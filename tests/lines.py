@@ -36,7 +36,7 @@ class Finished:
 def start(script: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen[str]:
     """Starts ``python <script> <arguments>``."""
     search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for scripts in folders
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": search}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": search}
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -84,13 +84,15 @@ def killed(ready: Callable[[], object], *arguments: object) -> None:
     """
     running = forked(*arguments)
     deadline = time.monotonic() + 120
-    while not ready():
-        if running.exitcode is not None or time.monotonic() > deadline:
-            running.kill()
-            raise RuntimeError(f"the command was not there to be killed (exit status {running.exitcode})")
-        time.sleep(0.02)
-    os.killpg(cast(int, running.pid), signal.SIGKILL)
-    running.join()
+    try:
+        while not ready():
+            if running.exitcode is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the command was not there to be killed (exit status {running.exitcode})")
+            time.sleep(0.02)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.killpg(cast(int, running.pid), signal.SIGKILL)
+        running.join()
 
 
 def _forked(*arguments: object) -> None:

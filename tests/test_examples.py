@@ -16,7 +16,6 @@ LESS = {"max_epoch=10": "max_epoch=1", "per_class=50": "per_class=20", "0:40": "
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_the_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         for there, less in LESS.items():

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ CONTRACTS: dict[str, list[type]] = {
     "ADDING_A_TASK.md": [Task],
 }
 Place = Callable[[str], Path]
+Call = Callable[..., Finished]
 
 
 @pytest.fixture
@@ -80,10 +82,10 @@ def alone(*arguments: object) -> Finished:
         return run(*arguments)
 
 
-def trains(table_folder: Path, tmp_path: Path, file: Path, *options: str) -> Path:
+def trains(table_folder: Path, tmp_path: Path, file: Path, *options: str, call: Call = alone) -> Path:
     """Runs the command line with a plugin to its end: the run's folder."""
     given = (f"data_root={table_folder}", f"plugins={file}", f"log_dir={tmp_path}", "max_epoch=1", *options)
-    folder = ended(alone("with", "remote", *QUICK, *given))
+    folder = ended(call("with", "remote", *QUICK, *given))
     assert 0 <= metrics_of(folder)["test"]["OA"] <= 100
     return folder
 
@@ -283,6 +285,20 @@ def test_a_package_brings_the_method_along(plugin: Place, tmp_path: Path, monkey
         for module in ("my_package", "my_package.pattern_gain"):
             sys.modules.pop(module, None)
     assert any(line.startswith("pattern_gain ") for line in listed.stdout.splitlines()), listed.stderr[-1000:]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_two_processes_train_the_method(plugin: Place, table_folder: Path, tmp_path: Path) -> None:
+    """Really two, neither of which this one has told of the plugin."""
+    given = (table_folder, tmp_path, plugin("pattern_gain"), "method=pattern_gain")
+    one = trains(*given, "exp_name=one")
+    pair = ("exp_name=two", "cpu_processes=2", "per_gpu_batchsize=4")
+    two = trains(*given, *pair, call=partial(process, "run.py"))
+    rows = [pd.read_parquet(folder / "predictions.parquet") for folder in (one, two)]
+    assert len(rows[1]) == len(rows[0]) == metrics_of(two)["test"]["n"]
+    assert metrics_of(two)["method"] == "pattern_gain"
+    losses = [pd.read_csv(folder / "history.csv").iloc[-1] for folder in (one, two)]
+    assert losses[1]["train/loss"] == pytest.approx(losses[0]["train/loss"], rel=1e-3)
 
 
 def test_a_file_that_is_no_plugin_is_told(tmp_path: Path) -> None:
