@@ -12,6 +12,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
+# The suite starts Python dozens of times: none need compile again what another has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint unit faults audit wheel docs pins bench
 .DELETE_ON_ERROR:

@@ -1,10 +1,16 @@
 """The doors: ``mamol <command> …``, which ``python -m mamol`` is, too, and ``python run.py``."""
 
+import gc
 import sys
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from mamol.commands import help as manual
 from mamol.core.errors import MamolError
+
+if TYPE_CHECKING:
+    from mamol.commands.line import CommandLine
 
 MAMOL = "mamol"
 
@@ -41,6 +47,18 @@ def run(argv: Sequence[str]) -> int:
     except MamolError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    from mamol.commands.run import line  # after the help, which does without torch
+    return _command_line()([argv[0], *(words[1:] if words[0] == "train" else words)])
 
-    return line([argv[0], *(words[1:] if words[0] == "train" else words)])
+
+@cache
+def _command_line() -> "CommandLine":
+    """The commands, imported after the help, which does without torch.
+
+    Without garbage collections: nothing of this goes, and each would look through all of it, a second together.
+    """
+    gc.disable()
+    from mamol.commands.run import line
+
+    gc.freeze()
+    gc.enable()
+    return line
