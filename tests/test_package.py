@@ -30,7 +30,7 @@ WANTED = {
     "requirements-docs.txt": PROJECT["dependency-groups"]["docs"],
 }
 LIBRARY = """
-import logging, numpy as np, pytorch_lightning, torch, mamol
+import logging, runpy, sys, numpy as np, pytorch_lightning, torch, mamol
 from mamol.commands.cost import read_cost
 assert read_cost().steps
 torch.set_num_threads(2)
@@ -46,7 +46,10 @@ run.map({"hsi": hsi}).save("x.png")
 run.save("adapter")
 print(run.predict({"sar": np.zeros((3, 1, 4, 4))}).shape, run.evaluate("tables", ratios=[0], types=["both"]).shape[0])
 assert (torch.get_num_threads(), logging.getLogger("pytorch_lightning").level) == (2, level)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
+"""As a guest, then the script and its words; both in one process, as each would import for seconds."""
 
 
 @pytest.mark.parametrize("name", WANTED)
@@ -125,14 +128,13 @@ def test_the_installed_script_works_without_a_checkout(installed: Path, tmp_path
 
 
 def test_the_installed_library_works_without_a_checkout(installed: Path, tmp_path: Path) -> None:
-    """It prints nothing, and threads and loggers of its guest stay as they are."""
-    done = finished(installed, tmp_path, "-c", LIBRARY)
-    assert done.stdout == "(3, 2) 2\n"
-    warning = "backbone tiny has RANDOM frozen weights: results mean nothing as CLIP results"
-    assert set(done.stderr.splitlines()) == {warning}
+    """It prints nothing, and threads and loggers of its host stay as they are; then its script trains, too."""
     quick: dict[str, Any] = {"backbone": "tiny", "num_gpus": 0, "max_steps": 2, "batch_size": 16, "progress_bar": False}
     options = [f"{key}={value}" for key, value in {**quick, "per_gpu_batchsize": 16, "data_root": "tables"}.items()]
-    script = installed / "bin" / "mamol"
-    told = call(installed, tmp_path, script, "train", "with", "remote", *options, "log_dir=runs", "exp_name=y")
-    assert told.splitlines()[-1] == "runs/y_seed0"
+    script = (installed / "bin" / "mamol", "train", "with", "remote", *options, "log_dir=runs", "exp_name=y")
+    done = finished(installed, tmp_path, "-c", LIBRARY, *script)
+    assert done.stdout.startswith("(3, 2) 2\n")
+    warning = "backbone tiny has RANDOM frozen weights: results mean nothing as CLIP results"
+    assert set(done.stderr.splitlines()) == {warning}
+    assert done.stdout.splitlines()[-1] == "runs/y_seed0"
     assert (tmp_path / "runs" / "y_seed0" / "metrics.json").is_file()

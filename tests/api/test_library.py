@@ -191,6 +191,7 @@ from mamol.commands.door import run
 training = ("pytorch_lightning", "torchmetrics", "tensorboard", "scipy.stats", "mamol.api.experiment")
 networks = ("open_clip", "torchvision", "transformers", "torch._dynamo")
 drawing = ("matplotlib", "pyogrio", "geopandas", "shapely")
+launchers = ("ray", "submitit")
 assert run(["run.py", "--help"]) == run(["run.py", "help"]) == 0
 absent("torch", "sacred", "pandas")
 assert run(["run.py", "help", "predict"]) == run(["run.py", "print_config"]) == 0
@@ -203,7 +204,7 @@ assert run(["run.py", "methods"]) == run(["run.py", "params", "with", "remote", 
 absent(*training, *drawing)
 import mamol.evaluation.predict, mamol.evaluation.grid, mamol.evaluation.routing, mamol.launch.maps
 from mamol.api import calibrate, export, merge, prune, report
-absent(*training)
+absent(*training, *launchers)
 mamol.train, mamol.Map
 """
 """What is not imported at each point, from the cheapest command on."""
