@@ -5,7 +5,6 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
@@ -20,7 +19,7 @@ TITLES = ("Trento", "Houston 2013: mamol with hsi+lidar+sar+ms (synthetic scene,
 
 def boxes(figure: Figure) -> dict[str, Bbox]:
     """Where title, legend and panels, their labels included, are drawn, in pixels."""
-    FigureCanvasAgg(figure).draw()
+    figure.draw_without_rendering()
     parts = {axes.get_label(): axes.get_tightbbox() for axes in figure.axes}
     (legend,) = figure.legends
     return {"title": figure._suptitle.get_window_extent(), "legend": legend.get_window_extent(), **parts}  # type: ignore[attr-defined]
@@ -54,7 +53,7 @@ def test_nothing_covers_anything_and_all_is_on_the_page(
 @pytest.mark.parametrize("shape", SHAPES[:5], ids=lambda shape: "x".join(map(str, shape)))
 def test_pixels_are_square(shape: tuple[int, int]) -> None:
     figure = class_map(np.zeros(shape, int), LONG, title="map")
-    FigureCanvasAgg(figure).draw()
+    figure.draw_without_rendering()
     panel = figure.axes[0].get_window_extent()
     assert panel.width / panel.height == pytest.approx(shape[1] / shape[0], rel=0.01)
 
@@ -79,7 +78,7 @@ def numbers(axes: Axes) -> list[Bbox]:
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
 def test_numbers_of_an_axis_do_not_run_into_each_other(shape: tuple[int, int]) -> None:
     figure = class_map(np.zeros(shape, int), ("water",), title="map")
-    FigureCanvasAgg(figure).draw()
+    figure.draw_without_rendering()
     left, right = figure.axes[0].get_window_extent().intervalx
     shown = [box for box in numbers(figure.axes[0]) if left - 1 <= (box.x0 + box.x1) / 2 <= right + 1]
     assert shown
