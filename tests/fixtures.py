@@ -1,7 +1,7 @@
 """Scenes and tables that many tests read."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,12 @@ from scipy.io import loadmat, savemat
 import make_arrow
 from mamol.backbones import architectures
 from mamol.backbones.architectures import TINY
-from mamol.core.files import replacing
 from mamol.data.synthetic import write_synthetic_scene
-from mamol.evaluation import results
 from mamol.evaluation.mapfiles import MapFiles
 from tests.lines import trained
 from tests.toys import NARROW
+
+SAVE = Figure.savefig
 
 
 @contextmanager
@@ -37,16 +37,32 @@ def narrow() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def no_figures_of_runs() -> Iterator[None]:
-    """Runs in this process keep files without content where figures belong, whose drawing takes half a second each."""
-
-    def no_picture(figure: Figure, path: Path) -> None:
-        with replacing(path) as temporary:
-            temporary.write_bytes(b"no picture")
-
+@contextmanager
+def _figures(save: Callable[..., object]) -> Iterator[None]:
+    """How figures become files in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "save_figure", no_picture)
+        patch.setattr(Figure, "savefig", save)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_figures() -> Iterator[None]:
+    """Files without content where figures belong, whose drawing takes half a second each."""
+    with _figures(lambda figure, path, **_: Path(path).write_bytes(b"no picture")):
+        yield
+
+
+@pytest.fixture
+def figures() -> Iterator[None]:
+    """Figures as they are, for tests in which they count."""
+    with _figures(SAVE):
+        yield
+
+
+@pytest.fixture(scope="module")
+def figures_in_module() -> Iterator[None]:
+    """As ``figures``, for fixtures and all tests of a module."""
+    with _figures(SAVE):
         yield
 
 

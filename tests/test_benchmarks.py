@@ -129,6 +129,7 @@ def test_gpu_benchmark_measures_on_any_device(monkeypatch: pytest.MonkeyPatch) -
     assert all(figure.value is not None and figure.value > 0 for figure in figures)
 
 
+@pytest.mark.usefixtures("figures")
 def test_page_and_plot_are_written_from_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "DOCS", tmp_path / "docs")
     monkeypatch.setattr(cost, "RATES", [0.0, 0.5, 1.0])

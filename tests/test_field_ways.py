@@ -195,6 +195,7 @@ def raw(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("figures")
 def test_started_again_it_goes_on_with_what_is_missing(
     raw: Path, tmp_path: Path, without_training: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,6 +125,7 @@ def test_all_plots_of_a_movie_miss_the_same_and_the_rate_is_that_of_movies(
         assert all((mask[group == item] == mask[group == item][0]).all() for item in group)
 
 
+@pytest.mark.usefixtures("figures")
 def test_a_cell_of_the_grid_equals_a_test_only_run(movies: Path, tables: Callable[[str], Path], tmp_path: Path) -> None:
     place = (f"data_root={tables('mmimdb')}", f"load_path={movies}", *SMALL)
     folder = ended(run("evaluate", "with", *place, "evaluate_ratios=0,0.5", "num_workers=1"))

@@ -15,7 +15,6 @@ def test_results_are_made_once(
     """Of every pattern under each way, on a split into blocks; the page has a line for each pattern."""
     for name, value in (("SIDE", 2), ("TRAIN", 4), ("VAL", 8), ("TEST", 4)):
         monkeypatch.setattr(trust, name, value)
-    monkeypatch.setattr("mamol.evaluation.trust.page.save_figure", lambda figure, path: None)
     given = ["--root", str(scene_folder), "--dataset", "synthetic", "--out", str(tmp_path), "--seeds", "1"]
     given += ["--modalities", "lidar,sar", "--epochs", "1", "--protocols", "blocks", "--coverage", "0.8"]
     assert main(given) == 0

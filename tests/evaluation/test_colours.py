@@ -144,6 +144,7 @@ def test_a_map_takes_the_colours_of_its_classes_or_the_palette(tmp_path: Path) -
         assert image.to_rgba(image.get_array(), bytes=True)[0, :2, :3].tolist() == [list(c) for c in expected]
 
 
+@pytest.mark.usefixtures("figures")
 def test_from_a_scene_json_to_tables_titles_and_maps(own_scene: Path, tmp_path: Path) -> None:
     """``predict`` of a scene of the user's own: its colours, and its name instead of the word scene."""
     described(own_scene, colours=OWN)

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def evaluated(finished_run: Path, table_folder: Path) -> tuple[Path, str]:
+def evaluated(figures_in_module: None, finished_run: Path, table_folder: Path) -> tuple[Path, str]:
     """The folder of an evaluation and what was printed."""
     result = run(
         "evaluate", "with", *QUICK, f"load_path={finished_run}", f"data_root={table_folder}",

@@ -89,6 +89,7 @@ def confidence() -> np.ndarray:
     return np.random.default_rng(0).random((7, 11), dtype=np.float32)
 
 
+@pytest.mark.usefixtures("figures")
 def test_map_files_read_back_as_written(tmp_path: Path, classified: np.ndarray, confidence: np.ndarray) -> None:
     written = Map.of(classified, confidence, CLASSES, "synthetic").save_all(tmp_path / "maps", "hsi+lidar")
     assert [path.name for path in written] == [

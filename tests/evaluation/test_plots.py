@@ -66,6 +66,7 @@ def test_training_curves_averages_the_rows_of_an_epoch_and_skips_empty_cells() -
     assert figure.axes[0].get_xlim() == (0.5, 2.5)
 
 
+@pytest.mark.usefixtures("figures")
 @pytest.mark.parametrize(
     ("history", "panels"),
     [
@@ -108,6 +109,7 @@ def test_class_map_alone_has_a_legend_of_the_classes_only() -> None:
     assert len(figure.axes) == 1
 
 
+@pytest.mark.usefixtures("figures")
 def test_save_figure_writes_a_picture_with_something_on_it_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "figures" / "map.png"
     plots.save_figure(plots.class_map(np.arange(12).reshape(3, 4) % 3, CLASSES, title="map"), target)

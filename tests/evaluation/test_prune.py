@@ -138,6 +138,7 @@ def test_training_goes_on_from_a_pruned_run(small: Made, table_folder: Path, tmp
     assert options["experts_per_block"] == [1] * 6
 
 
+@pytest.mark.usefixtures("figures")
 def test_at_tau_0_nothing_changes(source: Path, table_folder: Path, small: Made) -> None:
     kept = mamol.prune(source, "hsi,sar", tau=0, data_root=table_folder, patterns="sar", **QUIET)
     assert kept.folder == source / "pruned_2", "what is there is not replaced"
@@ -148,6 +149,7 @@ def test_at_tau_0_nothing_changes(source: Path, table_folder: Path, small: Made)
     assert told["patterns"] == ["sar"]
     assert told["parameters"]["after"]["routers"] == told["parameters"]["before"]["routers"] - 8
     assert all(row["before"] == pytest.approx(row["after"]) for row in told["scores"])
+    assert (kept.folder / "pruned.png").stat().st_size > 10_000
 
 
 def test_parameters_fall_with_tau(source: Path, small: Made) -> None:

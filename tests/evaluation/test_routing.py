@@ -101,6 +101,7 @@ def test_without_streams_of_their_own_modalities_are_not_told_apart() -> None:
     assert np.isnan(row["modality_nats"])
 
 
+@pytest.mark.usefixtures("figures")
 def test_the_command_writes_table_and_picture(finished_run: Path, table_folder: Path) -> None:
     arguments = ["routing", "with", *QUICK, f"load_path={finished_run}", f"data_root={table_folder}"]
     result = run(*arguments)

@@ -62,6 +62,7 @@ def test_dry_run_lists_and_estimates_and_writes_nothing(tables: Path, tmp_path: 
     assert estimate([], 1) == "nothing is left to do"
 
 
+@pytest.mark.usefixtures("figures")
 def test_protocols_side_by_side(tables: Path, tmp_path: Path, in_process: InProcess) -> None:
     result = reproduce(tables, tmp_path, "table5", "rates=0.7", "methods=mamol", "protocols=paper,disjoint,blocks")
     assert result.returncode == 0, result.stderr
@@ -74,6 +75,7 @@ def test_protocols_side_by_side(tables: Path, tmp_path: Path, in_process: InProc
     assert (tmp_path / "table5" / "protocols.png").stat().st_size > 5000
 
 
+@pytest.mark.usefixtures("figures")
 def test_figures_train_once_and_test_many(tables: Path, tmp_path: Path, in_process: InProcess) -> None:
     assert reproduce(tables, tmp_path, "figure4", "methods=mamol").returncode == 0
     assert len(in_process.done) == 3
@@ -107,6 +109,7 @@ def test_routing_of_an_earlier_version_is_measured_again(tables: Path, tmp_path:
     assert set(used["layer"]) == set(range(6, 12))
 
 
+@pytest.mark.usefixtures("figures")
 def test_figure4a_tests_at_the_rate_of_the_training(tables: Path, tmp_path: Path, in_process: InProcess) -> None:
     result = reproduce(tables, tmp_path, "figure4a", "methods=mamol", "rates=[0.3,0.7]")
     assert result.returncode == 0, result.stderr

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from mamol.api import pretrain
 from mamol.backbones.mixture.tower import NAMED
@@ -49,9 +50,8 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     """As of ``small_pretraining``."""
     patch.setitem(NAMED, "tiny", (16, 2, 2))
     patch.setattr(reconstructions, "WINDOWS", 16)
-    patch.setattr(pretrain, "picture_of", lambda network, grounds, seed, title: None)
-    patch.setattr(pretrain, "training_curves", lambda history, title: None)
-    patch.setattr(pretrain, "save_figure", lambda figure, path: path.write_bytes(b"no picture"))
+    patch.setattr(pretrain, "picture_of", lambda network, grounds, seed, title: Figure())
+    patch.setattr(pretrain, "training_curves", lambda history, title: Figure())
 
 
 class NoFile:

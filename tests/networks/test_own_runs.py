@@ -155,6 +155,7 @@ def test_what_does_not_go_with_it_is_refused_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("figures")
 def test_routing_shows_what_each_modality_is_worth(name: str, folder: Path, table: Path) -> None:
     """There are no routers."""
     arguments = ("routing", "with", f"load_path={folder}", f"data_root={table}", "num_gpus=0", "progress_bar=False")

@@ -211,13 +211,16 @@ def _area(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("figures")
 def test_from_python_it_is_a_path(scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the backbone, with the scores to print."""
+    """Of the backbone, with the scores to print; beside it are its pictures."""
     _shrink(monkeypatch)
     given = {**QUICK, "scene": scene_folder, "dataset": "synthetic", "window": 4, "log_dir": tmp_path}
     found = mamol.pretrain(**given)
     assert read_pretrained(Path(found)).card["r2"]
     assert "| synthetic | hsi+lidar+sar |" in str(found)
+    for name in ("curves.png", "reconstructions.png"):
+        assert (Path(found).parent / name).stat().st_size > 10_000
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     with pytest.raises(MamolError, match="2 processes cannot be started from a notebook"):
         mamol.pretrain(**given, cpu_processes=2)

@@ -23,7 +23,6 @@ from mamol.evaluation.predict import predict
 from mamol.evaluation.predictions import read_predictions
 from mamol.evaluation.results import read_metrics
 from mamol.evaluation.trained import Trained, open_trained
-from mamol.evaluation.trust import page
 from mamol.evaluation.trust.calibrate import Fitted, calibrate
 from mamol.evaluation.trust.said import Said, said_of
 from mamol.tasks.multi_label import MultiLabel
@@ -57,8 +56,6 @@ def test_the_page_the_files_and_what_they_say(calibrated: tuple[Path, str]) -> N
     assert printed.splitlines()[-1] == str(written)
     assert (written / "calibration.md").read_text().strip() in printed
     assert "Calibration of mamol on synthetic (synthetic scene, random frozen weights)" in printed
-    for name in ("reliability.png", "risk_coverage.png"):
-        assert (written / name).stat().st_size > 10_000
     content = read_calibration(file_of(folder))
     assert content["unit"] == "sample"
     assert list(content["patterns"])[:2] == ["hsi+lidar+sar", "hsi+lidar"]
@@ -155,14 +152,14 @@ def test_a_calibration_of_other_weights_or_damaged_is_refused(calibrated: tuple[
         read_calibration(path)
 
 
-def test_it_is_fitted_on_what_the_network_itself_says(
-    calibrated: tuple[Path, str], table_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A second calibration does not go through the first one, and equals it."""
-    monkeypatch.setattr(page, "save_figure", lambda figure, path: None)
+@pytest.mark.usefixtures("figures")
+def test_it_is_fitted_on_what_the_network_itself_says(calibrated: tuple[Path, str], table_folder: Path) -> None:
+    """A second calibration does not go through the first one, and equals it; it is drawn, too."""
     before = read_sealed_json(file_of(calibrated[0]), "")
     mamol.calibrate(calibrated[0], data_root=table_folder, coverage=0.8, **QUIET)
     assert read_sealed_json(file_of(calibrated[0]), "") == before
+    for name in ("reliability.png", "risk_coverage.png"):
+        assert (calibrated[0] / "calibration" / name).stat().st_size > 10_000
 
 
 def test_every_class_has_a_threshold_of_its_own_where_that_is_asked_for(loaded: Trained) -> None:
