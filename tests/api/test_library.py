@@ -184,7 +184,7 @@ def test_an_adapter_works_at_the_command_line(trained: mamol.Run, tables: mamol.
 
 
 STARTS = """
-import sys, mamol
+import gc, sys, mamol
 def absent(*names): assert not (there := set(names) & sys.modules.keys()), (sys.argv, there)
 absent("torch", "sacred", "pandas")
 from mamol.commands.door import run
@@ -196,6 +196,7 @@ assert run(["run.py", "--help"]) == run(["run.py", "help"]) == 0
 absent("torch", "sacred", "pandas")
 assert run(["run.py", "help", "predict"]) == run(["run.py", "print_config"]) == 0
 absent(*training, *networks, *drawing, "rasterio", "h5py", "scipy")
+assert gc.isenabled() and gc.get_freeze_count(), "collections leave out what was imported"
 assert run(["run.py", "datasets"]) == 0
 absent(*training, *networks, *drawing)
 from mamol.core.backbone import BackboneRequest, family_of
