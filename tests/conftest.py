@@ -5,12 +5,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from xdist import is_xdist_controller
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """The process that hands tests out to others has no fixtures, whose imports the others would wait for."""
-    if not is_xdist_controller(session):
+    """The process that hands tests out to others (xdist's) has no fixtures, whose imports the others would wait for."""
+    if not session.config.pluginmanager.hasplugin("dsession"):
         session.config.pluginmanager.import_plugin("tests.fixtures")
 
 
