@@ -90,6 +90,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
     Yields:
         The folder to write to.
+
+    Raises:
+        OSError: It cannot be written; with the name of a file or of the folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent)
@@ -98,6 +101,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(folder)
+    except OSError as error:
+        if error.filename is None:  # a short write has none
+            raise OSError(error.errno, error.strerror or str(error), str(folder)) from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -292,7 +292,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
             f"{path} is refused: reading it would run code stored in it (only tensors and plain values are read); "
             "save its state_dict alone, in the environment it comes from"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
+    except Exception as error:  # damaged pickles raise nearly anything
         first = str(error).splitlines()[0] if str(error) else "empty"
         raise MamolError(
             f"{path} cannot be read as a checkpoint ({first}); it is truncated or something else"

@@ -17,6 +17,13 @@ from tests.placed import write_placed
 WHOLE = os.environ.get("FAULTS") == "whole"
 
 
+if WHOLE:
+
+    @pytest.fixture(scope="session", autouse=True)
+    def narrow() -> None:
+        """``backbone=tiny`` as it is, which the processes that only these trials start have, too."""
+
+
 @pytest.fixture(scope="session")
 def share() -> float:
     """Of the trials of ``make faults`` that are made."""

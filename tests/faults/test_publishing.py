@@ -1,5 +1,6 @@
 """Files that are replaced together: all or none, whenever the writer is killed; one writer at a time."""
 
+import errno
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mamol.core.errors import MamolError
-from mamol.core.files import JOURNAL, alone, finish_publishing, publishing, replacing
+from mamol.core.files import JOURNAL, alone, finish_publishing, publishing, replacing, replacing_folder
 from tests.faults.kills import killed_at
 
 OLD, NEW = {"a": "old a", "b": "old b", "c": "old c"}, {"a": "new a", "b": "new b"}
@@ -61,6 +62,14 @@ def test_a_failure_leaves_the_old_files_and_nothing_else(folder: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         fail(folder)
     assert content_of(folder) == OLD
+
+
+def test_a_folder_without_place_is_named_and_not_there(tmp_path: Path) -> None:
+    """The error of a short write has no name of a file."""
+    with pytest.raises(OSError, match="File too large") as told, replacing_folder(tmp_path / "made"):
+        raise OSError(errno.EFBIG, "File too large")
+    assert told.value.filename == str(tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_writer_is_refused_by_name(folder: Path) -> None:
